@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PARTS  := hdl gen sim boards
+
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help:
+	@echo "make demo    the bundled network: ONNX -> Verilog -> simulated bit-exact -> resource report"
+	@echo "make test    lint, types and all tests"
+	@echo "make clean   remove what the targets made"
+
+$(VENV)/stamp: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+build/ns: Makefile
+	mkdir -p $@/headrace
+	for part in $(PARTS); do ln -sfn ../../../$$part $@/headrace/$$part; done
+	touch $@
+
+# The bundled network: import, compare with ONNX Runtime, Verilog, simulate, synthesise.
+DIGITS  := models/digits.onnx
+IMAGES  := models/digits_test.npz
+TARGETS := ecp5 ice40 xc7
+
+.PHONY: demo
+demo: $(VENV)/stamp
+	$(BIN)/headrace info $(DIGITS)
+	$(BIN)/headrace check $(DIGITS) --inputs $(IMAGES)
+	$(BIN)/headrace build $(DIGITS) -o build/digits
+	$(BIN)/headrace sim $(DIGITS) --inputs $(IMAGES)
+	for target in $(TARGETS); do $(BIN)/headrace synth $(DIGITS) --target $$target || exit 1; done
+
+.PHONY: lint
+lint: $(VENV)/stamp build/ns
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+.PHONY: test
+test: lint
+	$(BIN)/pytest -n 2
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

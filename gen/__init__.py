@@ -1,0 +1,1 @@
+"""From an ONNX file to Verilog: import, integer graph, plan, elaboration, reports."""

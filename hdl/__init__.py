@@ -1,0 +1,1 @@
+"""Gateware: streams, rings, ROMs, requantisers, lanes, layers and adapters."""

@@ -1,0 +1,1 @@
+"""Integer reference, Amaranth and compiled simulation, and the ONNX Runtime oracle."""
