@@ -1,0 +1,113 @@
+"""Modules that are elaborated once and instantiated many times.
+
+In Amaranth's own simulator every component is an ordinary submodule. For a netlist that would elaborate
+each of a layer's W identical lanes W times and flatten names into `top.layer.lane17`; there, components are
+placed through a :class:`Hierarchy` instead, which turns them into instances of separately written modules.
+"""
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from amaranth import ClockDomain, ClockSignal, Elaboratable, Instance, Module, ResetSignal, Value
+from amaranth.back import rtlil  # type: ignore[attr-defined]
+from amaranth.hdl import Fragment
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+
+class Hierarchy:
+    """A netlist in the making: RTLIL text per module, each distinct module once.
+
+    Pass it as the platform of the elaboration.
+
+    Parameters
+    ----------
+    fast_rings : :class:`bool`
+        Describe rings for simulation, where moving a pointer is cheaper than shifting every word.
+
+    Attributes
+    ----------
+    modules : :class:`dict` from :class:`str` to :class:`str`
+        RTLIL text by module name, in order of first instantiation, the top module first.
+    children : :class:`dict` from :class:`str` to :class:`list`
+        Names of the modules each module instantiates, once per instance.
+    signatures : :class:`dict` from :class:`str` to :class:`wiring.Signature`
+        Ports by module name.
+    """
+
+    def __init__(self, *, fast_rings: bool = False) -> None:
+        self.fast_rings = fast_rings
+        self.modules: dict[str, str] = {}
+        self.children: dict[str, list[str]] = {}
+        self.signatures: dict[str, Any] = {}
+        self._pending: deque[tuple[str, Elaboratable]] = deque()
+        self._current = ""
+
+    def build(self, top: wiring.Component, *, name: str = "top",
+              probes: dict[str, Value] | None = None) -> None:
+        """Elaborate :py:`top` and all it instantiates; :py:`probes` become outputs of the top module."""
+        self._define(name, top, probes or {})
+        while self._pending:
+            self._define(*self._pending.popleft(), {})
+
+    def _define(self, name: str, component: Any, probes: dict[str, Value]) -> None:
+        self._current, self.children[name] = name, []
+        sync: Any = ClockDomain("sync")  # here, so that every module has the same two ports for it
+        fragment = Fragment.get(component, self)
+        fragment.add_domains(sync)
+        ports = {"clk": (sync.clk, None), "rst": (sync.rst, None)}
+        ports |= {port: (value, None) for port, value, _ in _ports(component.signature, component)}
+        ports |= {probe: (Value.cast(value), None) for probe, value in probes.items()}
+        self.modules[name] = rtlil.convert(fragment, name=name, ports=ports, platform=self,
+                                           emit_src=False)
+
+    def add(self, name: str, component: Any) -> None:
+        """Have :py:`component` elaborated as module :py:`name`."""
+        assert name not in self.signatures, f"two modules are called {name}"
+        self.signatures[name] = component.signature
+        self._pending.append((name, component))
+
+    def instance(self, name: str, interface: Any) -> Instance:
+        """Return an instance of module :py:`name`, connected to the signals of :py:`interface`."""
+        self.children[self._current].append(name)
+        ports = {f"{'i' if flow is In else 'o'}_{port}": value
+                 for port, value, flow in _ports(self.signatures[name], interface)}
+        return Instance(name, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
+
+    def scoped(self, name: str) -> str:
+        """Return the default name of a module below the present one; layers' names have no double `_`."""
+        return name if self._current == "top" else f"{self._current}__{name}"
+
+
+def _ports(signature: Any, interface: Any) -> Iterator[tuple[str, Value, Any]]:
+    for path, member, value in signature.flatten(interface):
+        yield "__".join(map(str, path)), Value.cast(value), member.flow
+
+
+def place(m: Module, platform: object, name: str, component: Any, *, module: str = "") -> None:
+    """Add :py:`component` as :py:`name`, by default a module called after its parent and itself."""
+    if isinstance(platform, Hierarchy):
+        module = module or platform.scoped(name)
+        platform.add(module, component)
+        component = platform.instance(module, component)
+    m.submodules[name] = component
+
+
+def place_copies(m: Module, platform: object, name: str, make: Callable[[], Any], count: int, *,
+                 module: str = "") -> list[Any]:
+    """Add :py:`count` identical components and return their interfaces.
+
+    :py:`module` names a module that several parents share.
+    """
+    if not isinstance(platform, Hierarchy):
+        components = [make() for _ in range(count)]
+        for index, component in enumerate(components):
+            m.submodules[f"{name}{index}"] = component
+        return components
+    module = module or platform.scoped(name)
+    if module not in platform.signatures:
+        platform.add(module, make())
+    interfaces = [platform.signatures[module].create(path=(f"{name}{index}",)) for index in range(count)]
+    for index, interface in enumerate(interfaces):
+        m.submodules[f"{name}{index}"] = platform.instance(module, interface)
+    return interfaces

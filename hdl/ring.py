@@ -1,0 +1,86 @@
+"""Shift registers: all that a layer stores between steps."""
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Shape, ShapeLike, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.hierarchy import place_copies
+from headrace.hdl.rom import simulated_pieces
+
+
+class Ring(wiring.Component):
+    """A shift register of words, :py:`columns` of them side by side.
+
+    ``o`` is the word that entered :py:`depth` shifts ago. Feed ``o`` back to ``i`` and it is a ring that
+    turns; whether a word is loaded or turned is a choice at the tail alone. No address, no reset: synthesis
+    may map it to shift-register resources.
+
+    Parameters
+    ----------
+    word : :class:`ShapeLike`
+        Shape of one column's word.
+    columns : :class:`int`
+        Words side by side, moved together.
+    depth : :class:`int`
+        Shifts from ``i`` to ``o``. At least 1.
+
+    Members
+    -------
+    shift : :py:`In(1)`
+    i : :py:`In(ArrayLayout(word, columns))`
+    o : :py:`Out(ArrayLayout(word, columns))`
+    """
+
+    shift: Signal
+    i: Any
+    o: Any
+
+    def __init__(self, *, word: ShapeLike, columns: int, depth: int) -> None:
+        if depth < 1:
+            raise ValueError(f"Depth must be a positive integer, not {depth!r}")
+        self.word = word
+        self.columns = columns
+        self.depth = depth
+        layout = data.ArrayLayout(word, columns)
+        super().__init__({"shift": In(1), "i": In(layout), "o": Out(layout)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        i, o = Value.cast(self.i), Value.cast(self.o)
+        width = Shape.cast(self.word).width
+        if self.depth == 1:
+            word = Signal(len(i), reset_less=True)
+            with m.If(self.shift):
+                m.d.sync += word.eq(i)
+            m.d.comb += o.eq(word)
+        elif getattr(platform, "fast_rings", False):
+            self._pointer(m, i, o)
+        elif self.columns == 1:
+            words = Signal(width * self.depth, reset_less=True)
+            with m.If(self.shift):
+                m.d.sync += words.eq(Cat(words[width:], i))
+            m.d.comb += o.eq(words[:width])
+        else:
+            columns = place_copies(
+                m, platform, "column",
+                lambda: Ring(word=self.word, columns=1, depth=self.depth), self.columns,
+                module=f"ring__{width}x{self.depth}")
+            for index, column in enumerate(columns):
+                m.d.comb += column.shift.eq(self.shift)
+                m.d.comb += Value.cast(column.i).eq(i.word_select(index, width))
+                m.d.comb += o.word_select(index, width).eq(column.o)
+        return m
+
+    def _pointer(self, m: Module, i: Value, o: Value) -> None:
+        """Describe the same behaviour as memories whose oldest word is replaced: simulation only."""
+        oldest = Signal(range(self.depth))
+        for index, bits in enumerate(simulated_pieces(len(i))):
+            words: Memory = Memory(shape=bits.stop - bits.start, depth=self.depth, init=[])
+            m.submodules[f"words{index}"] = words
+            write, read = words.write_port(), words.read_port(domain="comb")
+            m.d.comb += [write.addr.eq(oldest), write.data.eq(i[bits]), write.en.eq(self.shift)]
+            m.d.comb += [read.addr.eq(oldest), o[bits].eq(read.data)]
+        with m.If(self.shift):
+            m.d.sync += oldest.eq(Mux(oldest == self.depth - 1, 0, oldest + 1))

@@ -1,0 +1,67 @@
+"""Rows: how a feature map travels between layers."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth import Array, Const, Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, stream
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """A feature map as a stream of rows.
+
+    One beat is one channel of one image row, all columns side by side. Order: row by row; inside a row,
+    channel by channel; inside a channel, :py:`fold` beats of :py:`lanes` columns each. With a fold of 1,
+    the only one that layers take, a beat is the whole row.
+    """
+
+    channels: int
+    height: int
+    lanes: int
+    shape: Shape  # of one activation
+    fold: int = 1
+
+    def __post_init__(self) -> None:
+        if self.fold != 1:
+            raise ValueError(f"Fold must be 1, not {self.fold!r}")
+
+    @property
+    def width(self) -> int:
+        return self.lanes * self.fold
+
+    @property
+    def beats(self) -> int:
+        """Beats of one frame."""
+        return self.height * self.channels * self.fold
+
+    @property
+    def layout(self) -> data.ArrayLayout:
+        return data.ArrayLayout(self.shape, self.lanes)
+
+    @property
+    def signature(self) -> stream.Signature:
+        return stream.Signature(self.layout)
+
+
+def counter(m: Module, limit: int, advance: Any, *, name: str) -> tuple[Value, Value, Value]:
+    """Count 0 .. limit-1 and around whenever :py:`advance`; return value, next value and whether last."""
+    if limit == 1:
+        return Const(0), Const(0), Const(1)
+    value = Signal(range(limit), name=name)
+    following = Signal(range(limit), name=f"{name}_next")
+    last = Signal(name=f"{name}_last")
+    m.d.comb += last.eq(value == limit - 1)
+    m.d.comb += following.eq(value)
+    with m.If(advance):
+        m.d.comb += following.eq(Mux(last, 0, value + 1))
+    m.d.sync += value.eq(following)
+    return value, following, last
+
+
+def table(values: Sequence[int | bool], index: Value) -> Value:
+    """Return ``values[index]``; of no cost where all values are alike."""
+    width = Shape.cast(range(max(values) + 1)).width
+    if len(set(values)) == 1:
+        return Const(int(values[0]), max(width, 1))
+    return Array(Const(int(value), width) for value in values)[index]

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from amaranth import unsigned
+
+from headrace.hdl.geometry import Window, group_rows, window_rows
+from headrace.hdl.rows import RowFormat
+
+WINDOWS = [Window((k, 1), (s, 1), (top, 0, bottom, 0))
+           for k in (1, 2, 3, 5, 10) for s in (1, 2, 3) for top in (0, 1, 4) for bottom in (0, 1, 5)]
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+@pytest.mark.parametrize("height", (1, 2, 7, 8))
+def test_every_window_is_complete_when_its_row_leaves(window: Window, height: int) -> None:
+    """Carry out the schedules on row numbers and compare with what the window covers."""
+    rows, _ = window.output_size(height, 1 << 30)
+    if rows < 1:
+        return
+    kernel, stride = window.kernel[0], window.stride[0]
+    image = np.arange(1, height + 1).reshape(1, height, 1)
+    expected = window.view(image, 0)[0, :, 0, :, 0].T.tolist()
+
+    passing, held = [], [-1] * kernel
+    rows_in = iter(range(1, height + 1))
+    for row in window_rows(window, height):
+        held = [*held[1:], next(rows_in) if row.arrives else -1]
+        if row.emits:
+            passing.append([value if inside else 0 for value, inside in zip(held, row.inside, strict=True)])
+    assert passing == expected and next(rows_in, None) is None
+
+    groups, landing = group_rows(window, height)
+    assert len(landing) == height
+    arriving = iter(enumerate(landing, 1))
+    held, turns = [-1] * kernel, []
+    for group in groups:
+        slots = [-1] * min(kernel, stride)
+        while group.lands:
+            number, row = next(arriving)
+            if row.slot is not None:
+                slots[row.slot] = number
+            if row.completes:
+                break
+        if group.enters:
+            held = [*held[stride:], *slots][-kernel:]
+        if group.emits:
+            turns.append([value if inside else 0 for value, inside in zip(held, group.inside, strict=True)])
+    assert turns == expected
+    assert next(arriving, None) is None
+
+
+def test_columns_are_those_of_the_window() -> None:
+    window = Window((1, 4), (1, 2), (0, 1, 0, 2))
+    image = np.arange(1, 8).reshape(1, 1, 7)
+    expected = window.view(image, 0)[0, 0, :, 0, :].T
+    columns = window.columns(7)
+    assert [[0 if c is None else c + 1 for c in taps] for taps in columns] == expected.tolist()
+
+
+def test_fold_wrong() -> None:
+    with pytest.raises(ValueError, match=r"^Fold must be 1, not 2$"):
+        RowFormat(channels=1, height=1, lanes=1, shape=unsigned(8), fold=2)
