@@ -1,0 +1,185 @@
+"""From sums to activations: the requantiser."""
+from collections.abc import Mapping
+from typing import Any
+
+from amaranth import Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.rom import Rom, pack
+from headrace.hdl.rows import counter
+from headrace.hdl.scale_lane import Digits, ScaleLane, Scaling
+
+
+class Scale(wiring.Component):
+    """Requantise a stream of rows: every lane scales, shifts and saturates its operands.
+
+    The formula is that of :class:`Requantisation` or :class:`AddRequantisation`.
+
+    Takes :py:`digits.steps` cycles per beat, during which the input is held; the result waits in an
+    output register, where the next layer reads it.
+
+    Parameters
+    ----------
+    operands : :class:`dict` of :class:`Shape`
+        Operands of each lane, by name.
+    shape : :class:`Shape`
+        Shape of an activation.
+    lanes : :class:`int`
+    scaling : :class:`Requantisation` or :class:`AddRequantisation`
+    steps : :class:`int`
+        Cycles that one beat may take.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ArrayLayout(StructLayout(operands), lanes)))`
+    o : :py:`Out(stream.Signature(ArrayLayout(shape, lanes)))`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, operands: Mapping[str, Shape], shape: Shape, lanes: int, scaling: Scaling,
+                 steps: int) -> None:
+        self.digits, self.shape, self.lanes = Digits(scaling, operands, steps), shape, lanes
+        super().__init__({
+            "i": In(stream.Signature(data.ArrayLayout(self.digits.operand_layout, lanes))),
+            "o": Out(stream.Signature(data.ArrayLayout(shape, lanes))),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        digits, width = self.digits, self.digits.width
+        lanes = place_copies(m, platform, "lane", lambda: ScaleLane(digits=digits, shape=self.shape),
+                             self.lanes)
+        offset_width, multiplier_width = digits.product_width, width * digits.steps
+        rom = Rom(width=offset_width + multiplier_width * len(digits.operands), words=[
+            pack([offset], offset_width) | pack(multipliers, multiplier_width) << offset_width
+            for offset, multipliers in digits.constants])
+        place(m, platform, "rom", rom)
+        control = digits.signature.create(path=("control",))
+        done = Signal()
+        channel, channel_next, _ = counter(m, len(digits.constants), done, name="channel")
+        index, _, last = counter(m, digits.steps, control.step, name="index")
+        m.d.comb += [
+            rom.address.eq(channel_next),
+            control.step.eq(self.i.valid & rom.valid & (~last | ~self.o.valid | self.o.ready)),
+            control.last.eq(last),
+            done.eq(control.step & last),
+            self.i.ready.eq(done),
+        ]
+        with m.Switch(index):
+            for number in range(digits.steps):
+                with m.Case(number):
+                    self._digit(m, control, rom.data, number)
+        with m.Switch(channel):
+            for number, found in enumerate(digits.exceptions):
+                if found:
+                    with m.Case(number):
+                        m.d.comb += [exception.eq(digits.exception_layout.const({
+                            "active": 1, "up": delta > 0, "x": dict(zip(digits.operands, x, strict=True))}))
+                            for exception, (x, delta) in zip(control.exceptions, found, strict=False)]
+        payload = Signal.like(self.o.payload, reset_less=True)
+        m.d.comb += self.o.payload.eq(payload)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(done):
+            m.d.sync += self.o.valid.eq(1)
+        for lane, x, y in zip(lanes, self.i.payload, payload, strict=True):
+            m.d.comb += lane.x.eq(x)
+            m.d.comb += [getattr(lane.control, name).eq(getattr(control, name))
+                         for name in digits.signature.members]
+            with m.If(done):
+                m.d.sync += y.eq(lane.y)
+        return m
+
+    def _digit(self, m: Module, control: Any, word: Value, number: int) -> None:
+        """Describe what the lanes are told in step :py:`number`."""
+        digits, width, form = self.digits, self.digits.width, self.digits.scaling
+        low, high = number * width, (number + 1) * width
+        if number == digits.steps - 1:
+            m.d.comb += control.offset.eq(word[low:digits.product_width].as_signed())
+        else:
+            m.d.comb += control.offset.eq(word[low:high])
+        for operand, digit in enumerate(control.digits):
+            start = digits.product_width + operand * width * digits.steps
+            m.d.comb += digit.eq(word[start + low:start + high])
+        if form.tie is not None:
+            m.d.comb += control.guard.eq(sum(1 << bit - low for bit in range(max(low, form.tie), high)))
+
+
+class Serialise(wiring.Component):
+    """Take words of several sums per lane and pass them on one after another, held in registers.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ArrayLayout(ArrayLayout(shape, count), lanes)))`
+    o : :py:`Out(stream.Signature(ArrayLayout(StructLayout({"sum": shape}), lanes)))`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, shape: Shape, count: int, lanes: int) -> None:
+        self.count, self.lanes = count, lanes
+        super().__init__({
+            "i": In(stream.Signature(data.ArrayLayout(data.ArrayLayout(shape, count), lanes))),
+            "o": Out(stream.Signature(data.ArrayLayout(data.StructLayout({"sum": shape}), lanes))),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        held = Signal.like(self.i.payload, reset_less=True)
+        sent, taken = Signal(), Signal()
+        _, _, last = counter(m, self.count, sent, name="index")
+        m.d.comb += [
+            sent.eq(self.o.valid & self.o.ready),
+            self.i.ready.eq(~self.o.valid | sent & last),
+            taken.eq(self.i.valid & self.i.ready),
+        ]
+        with m.If(sent & last):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(taken):
+            m.d.sync += self.o.valid.eq(1)
+        for lane in range(self.lanes):
+            m.d.comb += self.o.payload[lane].sum.eq(held[lane][0])
+            for index in range(self.count):
+                following = held[lane][index + 1] if index < self.count - 1 else held[lane][index]
+                with m.If(taken | sent):
+                    m.d.sync += held[lane][index].eq(Mux(taken, self.i.payload[lane][index], following))
+        return m
+
+
+class Requantise(wiring.Component):
+    """Turn finished sums into a stream of rows: :class:`Serialise`, then :class:`Scale`.
+
+    Parameters
+    ----------
+    sum, shape : :class:`Shape`
+        Shapes of a sum and of an activation.
+    count : :class:`int`
+        Sums that arrive together in each lane.
+    lanes, scaling, steps
+        As in :class:`Scale`.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, sum: Shape, shape: Shape, count: int, lanes: int, scaling: Scaling,
+                 steps: int) -> None:
+        self.serialise = Serialise(shape=sum, count=count, lanes=lanes)
+        self.scale = Scale(operands={"sum": sum}, shape=shape, lanes=lanes, scaling=scaling, steps=steps)
+        words = data.ArrayLayout(data.ArrayLayout(sum, count), lanes)
+        super().__init__({"i": In(stream.Signature(words)),
+                          "o": Out(stream.Signature(data.ArrayLayout(shape, lanes)))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        place(m, platform, "serialise", self.serialise)
+        place(m, platform, "scale", self.scale)
+        wiring.connect(m, wiring.flipped(self.i), self.serialise.i)
+        wiring.connect(m, self.serialise.o, self.scale.i)
+        wiring.connect(m, self.scale.o, wiring.flipped(self.o))
+        return m

@@ -1,0 +1,189 @@
+"""The arithmetic that turns one sum into one activation, a digit at a time."""
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from amaranth import Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.requantisation import AddRequantisation, Requantisation, signed_width
+
+Scaling = Requantisation | AddRequantisation
+
+
+@dataclass(frozen=True)
+class Digits:
+    """How the product of operands and multipliers is taken apart: digits of the multiplier, lowest first.
+
+    Parameters
+    ----------
+    scaling : :class:`Requantisation` or :class:`AddRequantisation`
+    operands : :class:`dict` of :class:`Shape`
+    allowed : :class:`int`
+        Cycles that a product may take.
+    """
+
+    scaling: Scaling
+    operands: Mapping[str, Shape]
+    allowed: int
+
+    @cached_property
+    def constants(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Offset and multipliers, one for each operand, by channel; they repeat."""
+        if isinstance(self.scaling, AddRequantisation):
+            return [(self.scaling.offset, self.scaling.multipliers)]
+        return [(offset, (multiplier,)) for offset, multiplier
+                in zip(self.scaling.offsets, self.scaling.multipliers, strict=True)]
+
+    @cached_property
+    def exceptions(self) -> list[list[tuple[tuple[int, ...], int]]]:
+        """Operands whose result is corrected, and by how much, by channel; they repeat."""
+        if isinstance(self.scaling, AddRequantisation):
+            return [[((a, b), delta) for a, b, delta in self.scaling.corrections]]
+        found: list[list[tuple[tuple[int, ...], int]]] = [[] for _ in self.scaling.offsets]
+        for channel, x, delta in self.scaling.corrections:
+            found[channel].append(((x,), delta))
+        return found
+
+    @cached_property
+    def width(self) -> int:
+        """Bits of a multiplier's digit."""
+        whole = max(1, self.scaling.multiplier_width)
+        width = -(-whole // self.allowed)
+        while width * (-(-whole // width) - 1) > self.scaling.shift:
+            width += 1  # no bit above the binary point may drop out
+        return width
+
+    @property
+    def steps(self) -> int:
+        """Cycles that a product takes."""
+        return -(-max(1, self.scaling.multiplier_width) // self.width)
+
+    @property
+    def dropped(self) -> int:
+        """Bits of the product that have dropped out before the last step."""
+        return self.width * (self.steps - 1)
+
+    @property
+    def partial_width(self) -> int:
+        """Bits of the sum that is carried from step to step."""
+        return signed_width(self._low - 2, self._high + 2)
+
+    @cached_property
+    def product_width(self) -> int:
+        """Bits of the whole product with its offset."""
+        values = []
+        for offset, multipliers in self.constants:
+            values += [offset] + [offset + sum(limit * multiplier for limit, multiplier
+                                               in zip(limits, multipliers, strict=True))
+                                  for limits in zip(*self._limits, strict=True)]
+        return signed_width(*values)
+
+    @property
+    def top_width(self) -> int:
+        """Bits of the product that are left in the last step."""
+        return self.product_width - self.dropped
+
+    @property
+    def _limits(self) -> list[tuple[int, int]]:
+        return [(-(1 << shape.width - 1), (1 << shape.width - 1) - 1) if shape.signed
+                else (0, (1 << shape.width) - 1) for shape in self.operands.values()]
+
+    @property
+    def _low(self) -> int:
+        return sum(low for low, _ in self._limits)
+
+    @property
+    def _high(self) -> int:
+        return sum(high for _, high in self._limits)
+
+    @property
+    def operand_layout(self) -> data.StructLayout:
+        return data.StructLayout(dict(self.operands))
+
+    @property
+    def exception_layout(self) -> data.StructLayout:
+        return data.StructLayout({"active": 1, "up": 1, "x": self.operand_layout})
+
+    @property
+    def signature(self) -> wiring.Signature:
+        """What a lane is told in each step."""
+        return wiring.Signature({
+            "digits": Out(data.ArrayLayout(unsigned(self.width), len(self.operands))),
+            "offset": Out(signed(max(self.width + 1, self.top_width))),
+            "guard": Out(self.width),
+            "exceptions": Out(data.ArrayLayout(self.exception_layout, max(map(len, self.exceptions)))),
+            "step": Out(1),
+            "last": Out(1),
+        })
+
+
+class ScaleLane(wiring.Component):
+    """Multiplies by a digit in each step, adds a digit of the offset, and at last rounds and saturates.
+
+    Low digits of the product are final as soon as they are computed and drop out, so the partial sum, hardly
+    wider than an operand, shifts down past the adders.
+
+    Members
+    -------
+    x : :py:`In(StructLayout(operands))`
+        Held during all steps.
+    control : :py:`In(Digits.signature)`
+        Broadcast to all lanes: the digits of the multipliers, the digit of the offset (in the last step all
+        that is left of it), which of the bits dropped in this step lie at or above the tie bit, single
+        operands whose result is one off, and whether a step is taken and is the last.
+    y : :py:`Out(shape)`
+        Valid in the last step, in the same cycle.
+    """
+
+    x: Any
+    control: Any
+    y: Signal
+
+    def __init__(self, *, digits: Digits, shape: Shape) -> None:
+        self.digits = digits
+        super().__init__({"x": In(digits.operand_layout), "control": In(digits.signature), "y": Out(shape)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        digits, form, control = self.digits, self.digits.scaling, self.control
+        products = [_times(self.x[name], control.digits[index])
+                    for index, name in enumerate(digits.operands)]
+        total = Signal(signed(max(digits.top_width, digits.partial_width + digits.width)
+                              if digits.steps > 1 else digits.top_width))
+        below = Signal()  # a dropped bit at or above the tie bit was set
+        if digits.steps == 1:
+            m.d.comb += total.eq(sum(products) + control.offset)
+        else:
+            partial = Signal(signed(digits.partial_width))
+            m.d.comb += total.eq(partial + sum(products) + control.offset)
+            with m.If(control.step):
+                m.d.sync += partial.eq(Mux(control.last, 0, total >> digits.width))
+            if form.tie is not None:
+                dropped = (total[:digits.width] & control.guard).any()
+                with m.If(control.step):
+                    m.d.sync += below.eq(~control.last & (below | dropped))
+        point = form.shift - digits.dropped
+        quotient = Signal(signed(max(digits.top_width - point, 1)))
+        m.d.comb += quotient.eq(total >> point)
+        rounded = quotient
+        if form.tie is not None:
+            fraction = total[max(form.tie - digits.dropped, 0):point]
+            rounded = Signal(signed(len(quotient) + 1))
+            m.d.comb += rounded.eq(quotient - (~(below | fraction.any()) & (quotient[0] ^ form.parity)))
+        limited = Mux(rounded < form.lo, form.lo, Mux(rounded > form.hi, form.hi, rounded))
+        for exception in control.exceptions:
+            met = exception.active & (exception.x.as_value() == self.x.as_value())
+            limited = limited + (met & exception.up) - (met & ~exception.up)
+        m.d.comb += self.y.eq(limited)
+        return m
+
+
+def _times(x: Value, digit: Value) -> Value:
+    """Multiply by a digit; by a narrow one in adders, which are worth less than a DSP."""
+    if len(digit) > 4:
+        return x * digit
+    return sum((Mux(digit[bit], x << bit, 0) for bit in range(1, len(digit))),
+               Mux(digit[0], x, 0))
