@@ -1,0 +1,158 @@
+"""Where streams part and meet again: fork, shortcut, add."""
+from amaranth import Array, Module, ShapeLike, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.geometry import Image
+from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.requantisation import AddRequantisation
+from headrace.hdl.ring import Ring
+from headrace.hdl.rows import RowFormat, counter
+from headrace.hdl.scale import Scale
+
+
+class Fork(wiring.Component):
+    """Pass every beat to all of :py:`count` outputs, each as soon as it can take it.
+
+    Latency is zero. The input is taken when the last output takes it.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(shape))`
+    o0, o1, ... : :py:`Out(stream.Signature(shape))`
+    """
+
+    i: stream.Interface
+
+    def __init__(self, *, shape: ShapeLike, count: int) -> None:
+        self.count = count
+        beats = stream.Signature(shape)
+        super().__init__({"i": In(beats), **{f"o{index}": Out(beats) for index in range(count)}})
+
+    def output(self, index: int) -> stream.Interface:
+        port: stream.Interface = getattr(self, f"o{index}")
+        return port
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        done = Signal(self.count)
+        served = Signal(self.count)
+        m.d.comb += self.i.ready.eq(self.i.valid & served.all())
+        for index in range(self.count):
+            o = self.output(index)
+            m.d.comb += [o.payload.eq(self.i.payload), o.valid.eq(self.i.valid & ~done[index]),
+                         served[index].eq(done[index] | o.ready)]
+            with m.If(self.i.valid):
+                m.d.sync += done[index].eq(served[index] & ~self.i.ready)
+        return m
+
+
+class Shortcut(wiring.Component):
+    """Hold whole rows of a residual's shortcut in lane registers until its sum needs them.
+
+    Each row has a ring that fills as its channels arrive and empties as they leave, in turn; nothing else
+    moves. A row may enter while another leaves. How many rows a network needs so that it can never stall
+    for good is derived in :mod:`headrace.gen.dependence`.
+
+    Parameters
+    ----------
+    i : :class:`RowFormat`
+    rows : :class:`int`
+        Rows held. At least 1.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(i.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, rows: int) -> None:
+        if rows < 1:
+            raise ValueError(f"Rows must be a positive integer, not {rows!r}")
+        self.format, self.rows = i, rows
+        super().__init__({"i": In(i.signature), "o": Out(i.signature)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        rings = place_copies(m, platform, "row", lambda: Ring(
+            word=self.format.shape, columns=self.format.lanes, depth=self.format.channels), self.rows)
+        full = Signal(self.rows)
+        enters, leaves = Signal(), Signal()
+        _, _, in_last = counter(m, self.format.channels, enters, name="entering_channel")
+        entering, _, _ = counter(m, self.rows, enters & in_last, name="entering")
+        _, _, out_last = counter(m, self.format.channels, leaves, name="leaving_channel")
+        leaving, _, _ = counter(m, self.rows, leaves & out_last, name="leaving")
+        m.d.comb += [
+            self.i.ready.eq(~full.bit_select(entering, 1)),
+            enters.eq(self.i.valid & self.i.ready),
+            self.o.valid.eq(full.bit_select(leaving, 1)),
+            leaves.eq(self.o.valid & self.o.ready),
+            self.o.payload.eq(Array(ring.o.as_value() for ring in rings)[leaving]),
+        ]
+        for index, ring in enumerate(rings):
+            enters_here, leaves_here = enters & (entering == index), leaves & (leaving == index)
+            m.d.comb += [ring.i.eq(self.i.payload), ring.shift.eq(enters_here | leaves_here)]
+            with m.If(enters_here & in_last):
+                m.d.sync += full[index].eq(1)
+            with m.If(leaves_here & out_last):
+                m.d.sync += full[index].eq(0)
+        return m
+
+
+class Add(wiring.Component):
+    """``y = sat((a * M_a + b * M_b + offset) >> shift)``: adds two streams beat by beat in :class:`Scale`.
+
+    Parameters
+    ----------
+    a, b, o : :class:`RowFormat`
+    scaling : :class:`Scaling`
+    steps : :class:`int`
+        Cycles that one beat may take.
+    rows : :class:`tuple` of two :class:`int`
+        Rows held of each operand; 0 for none.
+
+    Members
+    -------
+    a : :py:`In(a.signature)`
+    b : :py:`In(b.signature)`
+    o : :py:`Out(o.signature)`
+    """
+
+    a: stream.Interface
+    b: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, a: RowFormat, b: RowFormat, o: RowFormat, scaling: AddRequantisation, steps: int,
+                 rows: tuple[int, int]) -> None:
+        self.formats, self.rows = (a, b), rows
+        self.scaling = scaling
+        self.scale = Scale(operands={"a": a.shape, "b": b.shape}, shape=o.shape, lanes=o.lanes,
+                           scaling=scaling, steps=steps)
+        super().__init__({"a": In(a.signature), "b": In(b.signature), "o": Out(o.signature)})
+
+    def model(self, a: Image, b: Image) -> Image:
+        """Compute the sum of two images, bit for bit."""
+        return self.scaling.model(a, b)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        place(m, platform, "scale", self.scale)
+        wiring.connect(m, self.scale.o, wiring.flipped(self.o))
+        operands: list[stream.Interface] = []
+        for name, port, rows, format_ in zip("ab", (self.a, self.b), self.rows, self.formats,
+                                             strict=True):
+            if rows:
+                shortcut = Shortcut(i=format_, rows=rows)
+                place(m, platform, f"shortcut_{name}", shortcut)
+                wiring.connect(m, wiring.flipped(port), shortcut.i)
+                port = shortcut.o
+            operands.append(port)
+        a, b = operands
+        m.d.comb += [self.scale.i.valid.eq(a.valid & b.valid),
+                     a.ready.eq(self.scale.i.ready), b.ready.eq(self.scale.i.ready)]
+        for lane, x, y in zip(self.scale.i.payload, a.payload, b.payload, strict=True):
+            m.d.comb += [lane.a.eq(x), lane.b.eq(y)]
+        return m

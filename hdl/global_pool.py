@@ -1,0 +1,79 @@
+"""Global average pooling."""
+from amaranth import Module, Mux, Shape, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.geometry import Image
+from headrace.hdl.hierarchy import place
+from headrace.hdl.requantisation import Requantisation
+from headrace.hdl.ring import Ring
+from headrace.hdl.rows import RowFormat, counter
+from headrace.hdl.scale import Requantise
+
+
+class GlobalPool(wiring.Component):
+    """``sum[c] = sum of x[c] over the whole image``, then :class:`Requantise`; one lane comes out.
+
+    Each beat is summed across its columns first, so that one ring of C sums is all that is kept. Takes a
+    beat per cycle, except that the last row waits for the requantiser.
+
+    Parameters
+    ----------
+    i, o : :class:`RowFormat`
+    scaling : :class:`Requantisation`
+    requantise_steps : :class:`int`
+        Cycles the requantiser may take per output.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(o.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, o: RowFormat, scaling: Requantisation, requantise_steps: int) -> None:
+        self.formats = i, o
+        self.row_sum, self.sum = self._sums(i.width), self._sums(i.width * i.height)
+        self.scaling = scaling
+        self.requantise = Requantise(sum=self.sum, shape=o.shape, count=1, lanes=1, scaling=scaling,
+                                     steps=requantise_steps)
+        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
+
+    def _sums(self, count: int) -> Shape:
+        shape = self.formats[0].shape
+        width = shape.width + (count - 1).bit_length()
+        return signed(width) if shape.signed else unsigned(width)
+
+    def model(self, x: Image) -> Image:
+        """Compute a C x 1 x 1 image from a C x H x W one, bit for bit."""
+        return self.scaling.model(x.sum(axis=(1, 2), keepdims=True))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        i, _ = self.formats
+        place(m, platform, "requantise", self.requantise)
+        wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
+        held = Ring(word=data.ArrayLayout(self.sum, 1), columns=1, depth=i.channels)
+        place(m, platform, "held", held)
+
+        across = Signal(self.row_sum, reset_less=True)
+        present, take = Signal(), Signal()
+        m.d.comb += self.i.ready.eq(~present | take)
+        with m.If(self.i.ready):
+            m.d.sync += present.eq(self.i.valid)
+            m.d.sync += across.eq(sum(self.i.payload))
+
+        _, _, channel_last = counter(m, i.channels, take, name="channel")
+        row, _, last = counter(m, i.height, take & channel_last, name="row")
+        total = Signal(self.sum)
+        m.d.comb += [
+            total.eq(Mux(row == 0, 0, held.o[0][0]) + across),
+            held.i[0][0].eq(total),
+            held.shift.eq(take),
+            self.requantise.i.valid.eq(present & last),
+            self.requantise.i.payload[0][0].eq(total),
+            take.eq(present & (~last | self.requantise.i.ready)),
+        ]
+        return m

@@ -1,0 +1,191 @@
+"""The layer that holds its sums: 1x1 convolution that narrows."""
+from collections.abc import Sequence
+
+import numpy as np
+from amaranth import Module, Mux, Shape, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.geometry import Image
+from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.lane import MacLane
+from headrace.hdl.requantisation import Requantisation
+from headrace.hdl.ring import Ring
+from headrace.hdl.rom import Rom, pack
+from headrace.hdl.rows import RowFormat, counter
+from headrace.hdl.scale import Requantise
+
+
+class InputStationary(wiring.Component):
+    """1x1 convolution whose lanes hold the unfinished sums of all outputs.
+
+    An operand is used for all outputs as it arrives and then dropped: ``C_out / p_out`` steps of one cycle
+    for every ``p_in`` operands. With the last operands of a row each step finishes ``p_out`` sums, which go
+    to the requantiser at once, or, with :py:`drain`, to a ring that it empties while the next row starts.
+
+    Parameters
+    ----------
+    i, o : :class:`RowFormat`
+    weight : :class:`Shape`
+        Shape of a weight.
+    weights : sequence of shape [C_out][C_in]
+    sum : :class:`Shape`
+        Shape that holds every partial sum.
+    p_in, p_out : :class:`int`
+        Operands used and outputs computed per step: divisors of ``C_in`` and ``C_out``.
+    drain : :class:`bool`
+        Keep finished sums in a ring of their own.
+    scaling : :class:`Requantisation`
+    requantise_steps : :class:`int`
+        Cycles the requantiser may take per output.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(o.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, o: RowFormat, weight: Shape, weights: Sequence[Sequence[int]],
+                 sum: Shape, p_in: int, p_out: int, drain: bool, scaling: Requantisation,
+                 requantise_steps: int) -> None:
+        for name, value, of in (("p_in", p_in, i.channels), ("p_out", p_out, o.channels)):
+            if of % value:
+                raise ValueError(f"{name} must divide the {of} channels, not {value!r}")
+        self.formats = i, o
+        self.weight, self.weights, self.sum = weight, weights, sum
+        self.p_in, self.p_out, self.drain = p_in, p_out, drain
+        self.groups, self.turns = i.channels // p_in, o.channels // p_out
+        self.scaling = scaling
+        self.requantise = Requantise(sum=sum, shape=o.shape, count=p_out, lanes=o.lanes,
+                                     scaling=scaling, steps=requantise_steps)
+        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
+
+    def rom_words(self) -> list[int]:
+        """Return the weights in the order of the steps, ``p_out * p_in`` per word."""
+        return [pack([self.weights[turn * self.p_out + output][group * self.p_in + index]
+                      for output in range(self.p_out) for index in range(self.p_in)],
+                     self.weight.width)
+                for group in range(self.groups) for turn in range(self.turns)]
+
+    def model(self, x: Image) -> Image:
+        """Compute a C_out x H x W image from a C_in x H x W one, bit for bit."""
+        return self.scaling.model(np.tensordot(np.array(self.weights), x, 1))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        i, o = self.formats
+        rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words())
+        place(m, platform, "rom", rom)
+        place(m, platform, "requantise", self.requantise)
+        wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
+        finished = self.requantise.i
+        if self.drain and self.turns > 1:
+            drain = Drain(word=data.ArrayLayout(self.sum, self.p_out), lanes=o.lanes, depth=self.turns)
+            place(m, platform, "drain", drain)
+            wiring.connect(m, drain.o, self.requantise.i)
+            finished = drain.i
+
+        operands = self.i
+        if self.p_in > 1:
+            collect = Collect(i=i, count=self.p_in)
+            place(m, platform, "collect", collect)
+            wiring.connect(m, wiring.flipped(self.i), collect.i)
+            operands = collect.o
+
+        step = Signal()
+        turn, _, turn_last = counter(m, self.turns, step, name="turn")
+        group, _, last = counter(m, self.groups, step & turn_last, name="group")
+        _, address, _ = counter(m, len(rom.words), step, name="address")
+        m.d.comb += [
+            rom.address.eq(address),
+            finished.valid.eq(operands.valid & rom.valid & last),
+            step.eq(operands.valid & rom.valid & (~last | finished.ready)),
+            operands.ready.eq(step & turn_last),
+        ]
+        lanes = place_copies(m, platform, "lane", lambda: MacLane(
+            x=i.shape, weight=self.weight, sum=self.sum, operands=self.p_in, p_in=self.p_in,
+            p_out=self.p_out, depth=self.turns), o.lanes)
+        for column, (lane, total) in enumerate(zip(lanes, finished.payload, strict=True)):
+            m.d.comb += lane.x.eq(operands.payload[column])
+            m.d.comb += [lane.weight.eq(rom.data), lane.first.eq(group == 0), lane.step.eq(step),
+                         total.eq(lane.sum)]
+        return m
+
+
+class Collect(wiring.Component):
+    """Bring :py:`count` beats together in one, while the last such word is in use.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(stream.Signature(ArrayLayout(ArrayLayout(i.shape, count), i.lanes)))`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, count: int) -> None:
+        self.format, self.count = i, count
+        words = data.ArrayLayout(data.ArrayLayout(i.shape, count), i.lanes)
+        super().__init__({"i": In(i.signature), "o": Out(stream.Signature(words))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        early = [Signal(self.format.layout, name=f"early{index}", reset_less=True)
+                 for index in range(self.count - 1)]
+        held = Signal.like(self.o.payload, reset_less=True)
+        accept = Signal()
+        index, _, last = counter(m, self.count, accept, name="index")
+        m.d.comb += [
+            self.o.payload.eq(held),
+            self.i.ready.eq(~last | ~self.o.valid | self.o.ready),
+            accept.eq(self.i.valid & self.i.ready),
+        ]
+        for place_, register in enumerate(early):
+            with m.If(accept & (index == place_)):
+                m.d.sync += register.eq(self.i.payload)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(accept & last):
+            m.d.sync += self.o.valid.eq(1)
+            for lane in range(self.format.lanes):
+                m.d.sync += [held[lane][position].eq(source[lane]) for position, source
+                             in enumerate([*early, self.i.payload])]
+        return m
+
+
+class Drain(wiring.Component):
+    """A ring that fills with one row's finished sums and then empties, while the next row is summed up.
+
+    Members
+    -------
+    i, o : stream of :py:`ArrayLayout(word, lanes)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, word: data.Layout, lanes: int, depth: int) -> None:
+        self.word, self.lanes, self.depth = word, lanes, depth
+        words = stream.Signature(data.ArrayLayout(word, lanes))
+        super().__init__({"i": In(words), "o": Out(words)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        ring = Ring(word=self.word, columns=self.lanes, depth=self.depth)
+        place(m, platform, "ring", ring)
+        draining = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~draining),
+            self.o.valid.eq(draining),
+            ring.shift.eq(Mux(draining, self.o.ready, self.i.valid)),
+            ring.i.eq(self.i.payload),
+            self.o.payload.eq(ring.o),
+        ]
+        _, _, last = counter(m, self.depth, ring.shift, name="index")
+        with m.If(ring.shift & last):
+            m.d.sync += draining.eq(~draining)
+        return m

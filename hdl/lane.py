@@ -1,0 +1,123 @@
+"""Lanes: the arithmetic of one image column."""
+from typing import Any
+
+from amaranth import Array, Module, Mux, Shape, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.hierarchy import place
+from headrace.hdl.ring import Ring
+
+
+class MacLane(wiring.Component):
+    """The lane that multiplies: ``sum[o] = (first ? 0 : held[o]) + sum over p of x[...] * weight[o][p]``.
+
+    In each step it takes ``p_in`` of its operands, multiplies each by ``p_out`` broadcast weights and adds
+    to ``p_out`` of the ``p_out * depth`` sums it holds in a ring. With a depth of 1 it is
+    output-stationary: the same sums grow step by step. With a depth of ``C_out / p_out`` it is
+    input-stationary: the ring turns past, and an operand is used up in one turn. A step takes one cycle.
+
+    Parameters
+    ----------
+    x, weight, sum : :class:`Shape`
+        Shapes of an operand, a weight and a sum.
+    operands : :class:`int`
+        Operands within reach: the taps of the window, times the channels side by side.
+    p_in, p_out : :class:`int`
+        Operands used per step (a divisor of :py:`operands`) and outputs computed from them.
+    depth : :class:`int`
+        Turns of the ring of unfinished sums.
+
+    Members
+    -------
+    x : :py:`In(ArrayLayout(x, operands))`
+    select : :py:`In(range(operands // p_in))`
+        Which group of ``p_in`` operands this step uses.
+    weight : :py:`In(ArrayLayout(ArrayLayout(weight, p_in), p_out))`
+    first : :py:`In(1)`
+        This step starts new sums.
+    step : :py:`In(1)`
+        Keep the new sums.
+    sum : :py:`Out(ArrayLayout(sum, p_out))`
+        The new sums, in the same cycle.
+    """
+
+    x: Any
+    select: Signal
+    weight: Any
+    first: Signal
+    step: Signal
+    sum: Any
+
+    def __init__(self, *, x: Shape, weight: Shape, sum: Shape, operands: int, p_in: int, p_out: int,
+                 depth: int = 1) -> None:
+        if operands % p_in:
+            raise ValueError(f"p_in must divide the {operands} operands, not {p_in!r}")
+        self.shapes = x, weight, sum
+        self.groups = operands // p_in
+        self.p_in, self.p_out, self.depth = p_in, p_out, depth
+        super().__init__({
+            "x": In(data.ArrayLayout(x, operands)),
+            "select": In(range(max(self.groups, 2))),
+            "weight": In(data.ArrayLayout(data.ArrayLayout(weight, p_in), p_out)),
+            "first": In(1),
+            "step": In(1),
+            "sum": Out(data.ArrayLayout(sum, p_out)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        x_shape, _, sum_shape = self.shapes
+        sums = data.ArrayLayout(sum_shape, self.p_out)
+        if self.depth == 1:
+            held = Signal(sums, reset_less=True)  # in the lane itself: a DSP may absorb it
+            with m.If(self.step):
+                m.d.sync += held.eq(self.sum)
+        else:
+            ring = Ring(word=sums, columns=1, depth=self.depth)
+            place(m, platform, "held", ring)
+            m.d.comb += [ring.shift.eq(self.step), ring.i[0].eq(self.sum)]
+            held = ring.o[0]
+        x = [Signal(x_shape, name=f"x{index}") for index in range(self.p_in)]
+        for index, operand in enumerate(x):
+            choices = [self.x[group * self.p_in + index] for group in range(self.groups)]
+            m.d.comb += operand.eq(choices[0] if self.groups == 1 else Array(choices)[self.select])
+        for output in range(self.p_out):
+            products = sum(operand * self.weight[output][index] for index, operand in enumerate(x))
+            m.d.comb += self.sum[output].eq(Mux(self.first, 0, held[output]) + products)
+        return m
+
+
+class MaxLane(wiring.Component):
+    """``max`` is the greatest operand so far, ``p_in`` operands per step. Members as in :class:`MacLane`."""
+
+    x: Any
+    select: Signal
+    first: Signal
+    step: Signal
+    max: Signal
+
+    def __init__(self, *, x: Shape, operands: int, p_in: int) -> None:
+        if operands % p_in:
+            raise ValueError(f"p_in must divide the {operands} operands, not {p_in!r}")
+        self.shape = x
+        self.groups = operands // p_in
+        self.p_in = p_in
+        super().__init__({"x": In(data.ArrayLayout(x, operands)),
+                          "select": In(range(max(self.groups, 2))),
+                          "first": In(1), "step": In(1), "max": Out(x)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        held = Signal(self.shape, reset_less=True)
+        lowest = -(1 << self.shape.width - 1) if self.shape.signed else 0
+        best = Mux(self.first, lowest, held)
+        for index in range(self.p_in):
+            choices = [self.x[group * self.p_in + index] for group in range(self.groups)]
+            operand = Signal(self.shape, name=f"x{index}")
+            m.d.comb += operand.eq(choices[0] if self.groups == 1 else Array(choices)[self.select])
+            best = Mux(operand > best, operand, best)
+        m.d.comb += self.max.eq(best)
+        with m.If(self.step):
+            m.d.sync += held.eq(self.max)
+        return m

@@ -1,0 +1,199 @@
+"""The layer that holds its operands: dense convolution, expansion, fully connected."""
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from amaranth import Const, Module, Mux, Shape, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.geometry import Image, Window, group_rows
+from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.lane import MacLane
+from headrace.hdl.requantisation import Requantisation
+from headrace.hdl.ring import Ring
+from headrace.hdl.rom import Rom, pack
+from headrace.hdl.rows import RowFormat, counter, table
+from headrace.hdl.scale import Requantise
+
+
+class OutputStationary(wiring.Component):
+    """Dense convolution whose lanes hold the window and sweep one output channel after another.
+
+    ``sum[o] = sum over c, kh, kw of x[c][kh][kw] * weight[o][c][kh][kw]``, then :class:`Requantise`. A turn
+    (one output row) takes ``(C_in * taps / p_in) * (C_out / p_out)`` steps of one cycle. The rows of the
+    next turn land in a second ring meanwhile; they enter the window during the first sweep of the turn, and
+    only then is the input held up.
+
+    Parameters
+    ----------
+    i, o : :class:`RowFormat`
+    window : :class:`Window`
+    pad : :class:`int`
+        What stands outside the image.
+    weight : :class:`Shape`
+        Shape of a weight.
+    weights : sequence of shape [C_out][C_in * taps]
+        Taps in the order channel, row, column.
+    sum : :class:`Shape`
+        Shape that holds every partial sum.
+    p_in : :class:`int`
+        Operands used per step: a divisor of the window's taps, or a multiple that divides ``C_in * taps``.
+    p_out : :class:`int`
+        Outputs computed side by side: a divisor of ``C_out``.
+    scaling : :class:`Requantisation`
+    requantise_steps : :class:`int`
+        Cycles the requantiser may take per output.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(o.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, weight: Shape,
+                 weights: Sequence[Sequence[int]], sum: Shape, p_in: int, p_out: int, scaling: Requantisation,
+                 requantise_steps: int) -> None:
+        taps = window.taps
+        if taps % p_in and (p_in % taps or i.channels * taps % p_in):
+            raise ValueError(f"p_in must divide the {taps} taps or be a multiple of them that divides "
+                             f"{i.channels * taps}, not {p_in!r}")
+        if o.channels % p_out:
+            raise ValueError(f"p_out must divide the {o.channels} output channels, not {p_out!r}")
+        self.formats = i, o
+        self.window, self.pad = window, pad
+        self.weight, self.weights, self.sum = weight, weights, sum
+        self.p_in, self.p_out = p_in, p_out
+        self.side = max(1, p_in // taps)  # channels side by side in a word
+        self.words = i.channels // self.side
+        self.selects = self.side * taps // p_in
+        self.sweeps = o.channels // p_out
+        self.scaling = scaling
+        self.requantise = Requantise(sum=sum, shape=o.shape, count=p_out, lanes=o.lanes,
+                                     scaling=scaling, steps=requantise_steps)
+        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
+
+    def rom_words(self) -> list[int]:
+        """Return the weights in the order of the steps, ``p_out * p_in`` per word."""
+        span = self.words * self.selects
+        return [pack([self.weights[sweep * self.p_out + output][step * self.p_in + index]
+                      for output in range(self.p_out) for index in range(self.p_in)],
+                     self.weight.width)
+                for sweep in range(self.sweeps) for step in range(span)]
+
+    def model(self, x: Image) -> Image:
+        """Compute a C_out x H_out x W_out image from a C_in x H x W one, bit for bit."""
+        seen = self.window.view(x, self.pad)
+        sums = np.tensordot(np.array(self.weights), seen.reshape(-1, *seen.shape[3:]), 1)
+        return self.scaling.model(sums)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        (i, o), window, kernel = self.formats, self.window, self.window.kernel[0]
+        groups, landing_rows = group_rows(window, i.height)
+        reach = window.columns(i.width)  # input column under each tap of each lane
+        used = sorted({column for taps in reach for column in taps if column is not None})
+        kept = min(kernel, window.stride[0])
+        channels = data.ArrayLayout(i.shape, self.side)
+
+        place(m, platform, "requantise", self.requantise)
+        wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
+        rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words())
+        place(m, platform, "rom", rom)
+
+        # The landing rows: one ring per row of the group, filled in turn.
+        landed = Signal()
+        landing = place_copies(m, platform, "landing", lambda: Ring(
+            word=channels, columns=len(used), depth=self.words), kept)
+        accept = Signal()
+        m.d.comb += [self.i.ready.eq(~landed), accept.eq(self.i.valid & ~landed)]
+        part, _, part_last = counter(m, self.side, accept, name="part")
+        _, _, word_last = counter(m, self.words, accept & part_last, name="landing_word")
+        row_ends = accept & part_last & word_last
+        row, _, _ = counter(m, i.height, row_ends, name="landing_row")
+        with m.If(row_ends & table([r.completes for r in landing_rows], row)):
+            m.d.sync += landed.eq(1)
+        early = [data.View(i.layout, Signal(i.layout, name=f"early{index}", reset_less=True))
+                 for index in range(self.side - 1)]
+        for index, register in enumerate(early):
+            with m.If(accept & (part == index)):
+                m.d.sync += register.eq(self.i.payload)
+
+        # The turn: sweeps over the window, one for every p_out outputs.
+        turn_ends, step = Signal(), Signal()
+        turn, _, _ = counter(m, len(groups), turn_ends, name="turn")
+        emits = table([g.emits for g in groups], turn)
+        enters = table([g.enters for g in groups], turn)
+        lands = table([g.lands for g in groups], turn)
+        select, _, select_last = counter(m, self.selects, step & emits, name="select")
+        word_ends = step & (~emits | select_last)
+        word, _, word_last = counter(m, self.words, word_ends, name="word")
+        sweep_ends = word_ends & word_last
+        sweep, _, sweep_last = counter(m, self.sweeps, sweep_ends & emits, name="sweep")
+        _, address, _ = counter(m, len(rom.words), step & emits, name="address")
+        m.d.comb += rom.address.eq(address)
+
+        first_sweep, finishes = Signal(), Signal()
+        ready = rom.valid & (~first_sweep | ~lands | landed)
+        m.d.comb += [
+            first_sweep.eq(sweep == 0),
+            finishes.eq(emits & word_last & select_last),
+            self.requantise.i.valid.eq(ready & finishes),
+            step.eq(ready & enters & (~finishes | self.requantise.i.ready)),
+            turn_ends.eq(Mux(enters, sweep_ends & (~emits | sweep_last), ready)),
+        ]
+        with m.If(lands & ((sweep_ends & first_sweep) | (ready & ~enters))):
+            m.d.sync += landed.eq(0)
+
+        # The window: in the first sweep of a turn its rows move up and the landed rows enter.
+        rows = data.ArrayLayout(channels, kernel)
+        held = Ring(word=rows, columns=len(used), depth=self.words)
+        place(m, platform, "held", held)
+        for slot, ring in enumerate(landing):
+            slot_now = table([0 if r.slot is None else r.slot + 1 for r in landing_rows], row)
+            m.d.comb += ring.shift.eq((accept & part_last & (slot_now == slot + 1))
+                                      | (word_ends & first_sweep & lands))
+            for index, column in enumerate(used):
+                for channel in range(self.side):
+                    source = early[channel] if channel < self.side - 1 else self.i.payload
+                    m.d.comb += ring.i[index][channel].eq(source[column])
+        present = data.View(held.i.shape(), held.i.as_value())
+        m.d.comb += held.shift.eq(word_ends)
+        for index in range(len(used)):
+            for tap in range(kernel):
+                moved = tap + window.stride[0]
+                newer = (held.o[index][moved] if moved < kernel
+                         else landing[tap - kernel + kept].o[index])
+                m.d.comb += present[index][tap].eq(Mux(first_sweep, newer, held.o[index][tap]))
+
+        # The lanes: neighbours are wires, padding is a constant.
+        pad = Const(self.pad, i.shape)
+        inside = [table([g.inside[tap] for g in groups], turn) for tap in range(kernel)]
+        masked = [[[Signal(i.shape, name=f"x{column}_{tap}_{channel}") for channel in range(self.side)]
+                   for tap in range(kernel)] for column in used]
+        for index in range(len(used)):
+            for tap in range(kernel):
+                for channel in range(self.side):
+                    m.d.comb += masked[index][tap][channel].eq(
+                        Mux(inside[tap], present[index][tap][channel], pad))
+        lanes = place_copies(m, platform, "lane", lambda: MacLane(
+            x=i.shape, weight=self.weight, sum=self.sum, operands=self.side * window.taps,
+            p_in=self.p_in, p_out=self.p_out), o.lanes)
+        position = {column: index for index, column in enumerate(used)}
+        for lane, columns, total in zip(lanes, reach, self.requantise.i.payload, strict=True):
+            operands: list[Any] = [
+                pad if column is None else masked[position[column]][tap][channel]
+                for channel in range(self.side) for tap in range(kernel) for column in columns]
+            m.d.comb += [x.eq(operand) for x, operand in zip(lane.x, operands, strict=True)]
+            m.d.comb += [
+                lane.select.eq(select),
+                lane.weight.eq(rom.data),
+                lane.first.eq((word == 0) & (select == 0)),
+                lane.step.eq(step),
+                total.eq(lane.sum),
+            ]
+        return m
+

@@ -1,0 +1,214 @@
+"""The layer that passes a window by: depthwise convolution, maximum and average pooling."""
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from amaranth import Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.geometry import Image, Window, window_rows
+from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.lane import MacLane, MaxLane
+from headrace.hdl.requantisation import Requantisation
+from headrace.hdl.ring import Ring
+from headrace.hdl.rom import Rom, pack
+from headrace.hdl.rows import RowFormat, counter, table
+from headrace.hdl.scale import Requantise
+
+
+def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tuple[RowFormat, RowFormat],
+                window: Window, pad: int, lanes: Sequence[Any], p_in: int, may_step: Value,
+                finished: Value, taken: Value) -> Value:
+    """Describe a layer that computes channel by channel, and holds only the earlier rows.
+
+    A ring turns with the channels and keeps the last ``K - 1`` values of each. An output takes
+    ``taps / p_in`` steps of one cycle, during which the arriving beat is held; a row that completes no
+    window takes one step per channel. The bottom padding passes after the last row of the frame.
+
+    Parameters
+    ----------
+    lanes : sequence of components
+        With members ``x``, ``select``, ``first`` and ``step``; see :class:`MacLane`.
+    may_step : :class:`Value`
+        A step may be taken.
+    finished : :class:`Signal`
+        Driven high in the step that completes an output, until it is :py:`taken`.
+    taken : :class:`Value`
+        The output can be taken in this cycle.
+
+    Returns
+    -------
+    :class:`Value`
+        High in the steps in which the lanes compute.
+    """
+    x, kernel = formats[0], window.kernel[0]
+    rows = window_rows(window, x.height)
+    step, advance, valid, ends, row_ends = Signal(), Signal(), Signal(), Signal(), Signal()
+    row, _, _ = counter(m, len(rows), row_ends, name="row")
+    arrives = table([r.arrives for r in rows], row)
+    emits = table([r.emits for r in rows], row)
+    select, _, select_last = counter(m, window.taps // p_in, advance, name="select")
+    _, _, channel_last = counter(m, x.channels, ends, name="channel")
+    m.d.comb += [
+        valid.eq(may_step & (~arrives | i.valid)),
+        finished.eq(valid & emits & select_last),
+        step.eq(valid & (~emits | ~select_last | taken)),
+        advance.eq(step & emits),
+        ends.eq(step & (~emits | select_last)),
+        row_ends.eq(ends & channel_last),
+        i.ready.eq(arrives & ends),
+    ]
+
+    # What the window sees of each column: the earlier rows, then the row that arrives.
+    columns: list[list[Any]] = [[i.payload[column]] for column in range(x.width)]
+    if kernel > 1:
+        held = Ring(word=data.ArrayLayout(x.shape, kernel - 1), columns=x.width, depth=x.channels)
+        place(m, platform, "held", held)
+        m.d.comb += held.shift.eq(ends)
+        for column, (word, following) in enumerate(zip(held.o, held.i, strict=True)):
+            columns[column] = [*word, i.payload[column]]
+            m.d.comb += [value.eq(newer) for value, newer
+                         in zip(following, columns[column][1:], strict=True)]
+    padding = Const(pad, x.shape)
+    for tap in range(kernel):
+        inside = table([r.inside[tap] for r in rows], row)
+        for column in range(x.width):
+            masked = Signal(x.shape, name=f"x{column}_{tap}")
+            m.d.comb += masked.eq(Mux(inside, columns[column][tap], padding))
+            columns[column][tap] = masked
+    for lane, reach in zip(lanes, window.columns(x.width), strict=True):
+        operands = [padding if column is None else columns[column][tap]
+                    for tap in range(kernel) for column in reach]
+        m.d.comb += [value.eq(operand) for value, operand in zip(lane.x, operands, strict=True)]
+        m.d.comb += [lane.select.eq(select), lane.first.eq(select == 0), lane.step.eq(advance)]
+    return advance
+
+
+class Depthwise(wiring.Component):
+    """``sum[c] = sum over kh, kw of x[c][kh][kw] * weight[c][kh][kw]``, then :class:`Requantise`.
+
+    Timing as in :func:`pass_window`. Without weights, every weight is 1: average pooling.
+
+    Parameters
+    ----------
+    i, o : :class:`RowFormat`
+    window : :class:`Window`
+    pad : :class:`int`
+        What stands outside the image.
+    p_in : :class:`int`
+        Taps used per step: a divisor of the window's taps.
+    weight : :class:`Shape`
+        Shape of a weight.
+    weights : sequence of shape [C][taps], or None
+    sum : :class:`Shape`
+        Shape that holds every partial sum.
+    scaling : :class:`Requantisation`
+    requantise_steps : :class:`int`
+        Cycles the requantiser may take per output.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(o.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, p_in: int,
+                 weights: Sequence[Sequence[int]] | None, sum: Shape, scaling: Requantisation,
+                 requantise_steps: int, weight: Shape = unsigned(1)) -> None:  # noqa: B008
+        if window.taps % p_in:
+            raise ValueError(f"p_in must divide the {window.taps} taps, not {p_in!r}")
+        self.formats = i, o
+        self.window, self.pad, self.p_in = window, pad, p_in
+        self.weight, self.weights, self.sum = weight, weights, sum
+        self.scaling = scaling
+        self.requantise = Requantise(sum=sum, shape=o.shape, count=1, lanes=o.lanes, scaling=scaling,
+                                     steps=requantise_steps)
+        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
+
+    def rom_words(self) -> list[int]:
+        """Return the weights in the order of the steps, ``p_in`` per word."""
+        if self.weights is None:
+            return [pack([1] * self.p_in, self.weight.width)]
+        return [pack(taps[start:start + self.p_in], self.weight.width)
+                for taps in self.weights for start in range(0, self.window.taps, self.p_in)]
+
+    def model(self, x: Image) -> Image:
+        """Compute a C x H_out x W_out image from a C x H x W one, bit for bit."""
+        seen = self.window.view(x, self.pad)
+        weights = np.ones(seen.shape[:3]) if self.weights is None else np.array(self.weights)
+        weights = weights.astype(np.int64).reshape(seen.shape[:3])
+        return self.scaling.model(np.einsum("cij,cijhw->chw", weights, seen))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        i, o = self.formats
+        place(m, platform, "requantise", self.requantise)
+        wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
+        rom = Rom(width=self.p_in * self.weight.width, words=self.rom_words())
+        place(m, platform, "rom", rom)
+        lanes = place_copies(m, platform, "lane", lambda: MacLane(
+            x=i.shape, weight=self.weight, sum=self.sum, operands=self.window.taps, p_in=self.p_in,
+            p_out=1), o.lanes)
+        advance = pass_window(
+            m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad, lanes=lanes,
+            p_in=self.p_in, may_step=rom.valid, finished=self.requantise.i.valid,
+            taken=self.requantise.i.ready)
+        _, address, _ = counter(m, len(rom.words), advance, name="address")
+        m.d.comb += rom.address.eq(address)
+        for lane, total in zip(lanes, self.requantise.i.payload, strict=True):
+            m.d.comb += [lane.weight.eq(rom.data), total.eq(lane.sum)]
+        return m
+
+
+class MaxPool(wiring.Component):
+    """``y[c] = max over kh, kw of x[c][kh][kw]``, held in an output register.
+
+    Timing as in :func:`pass_window`.
+
+    Parameters
+    ----------
+    i, o : :class:`RowFormat`
+    window : :class:`Window`
+    p_in : :class:`int`
+        Taps used per step: a divisor of the window's taps.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(o.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, p_in: int) -> None:
+        if window.taps % p_in:
+            raise ValueError(f"p_in must divide the {window.taps} taps, not {p_in!r}")
+        self.formats = i, o
+        self.window, self.p_in = window, p_in
+        self.pad = -(1 << i.shape.width - 1) if i.shape.signed else 0  # never the greatest
+        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
+
+    def model(self, x: Image) -> Image:
+        """Compute a C x H_out x W_out image from a C x H x W one, bit for bit."""
+        y: Image = self.window.view(x, self.pad).max(axis=(1, 2))
+        return y
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        i, o = self.formats
+        finished, taken = Signal(), Signal()
+        lanes = place_copies(m, platform, "lane", lambda: MaxLane(
+            x=i.shape, operands=self.window.taps, p_in=self.p_in), o.lanes)
+        pass_window(m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad,
+                    lanes=lanes, p_in=self.p_in, may_step=Const(1), finished=finished, taken=taken)
+        payload = Signal(o.layout, reset_less=True)
+        m.d.comb += [self.o.payload.eq(payload), taken.eq(~self.o.valid | self.o.ready)]
+        with m.If(taken):
+            m.d.sync += self.o.valid.eq(finished)
+            m.d.sync += [y.eq(lane.max) for y, lane in zip(payload, lanes, strict=True)]
+        return m

@@ -1,0 +1,151 @@
+# amaranth: UnusedElaboratable=no
+"""Each layer against its model, under idle and stall patterns on both sides."""
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth import signed, unsigned
+
+import streams
+from headrace.hdl.geometry import Window
+from headrace.hdl.global_pool import GlobalPool
+from headrace.hdl.input_stationary import InputStationary
+from headrace.hdl.output_stationary import OutputStationary
+from headrace.hdl.requantisation import Requantisation
+from headrace.hdl.rows import RowFormat
+from headrace.hdl.window import Depthwise, MaxPool
+
+SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))
+HALVE = Window((3, 3), (2, 2), (0, 0, 1, 1))
+HALVE_TORCH = Window((3, 3), (2, 2), (1, 1, 1, 1))
+TALL = Window((10, 4), (2, 2), (4, 1, 5, 1))
+SKIP = Window((1, 1), (2, 2), (0, 0, 0, 0))
+POINT = Window()
+
+# name: (layer, input C x H x W, output channels, window, options)
+LAYERS: dict[str, tuple[Any, tuple[int, int, int], int, Window, dict[str, Any]]] = {
+    "narrow": (InputStationary, (4, 3, 5), 6, POINT, dict(p_in=1, p_out=2, drain=False)),
+    "narrow-pairs": (InputStationary, (4, 3, 5), 6, POINT, dict(p_in=2, p_out=3, drain=False)),
+    "narrow-drain": (InputStationary, (4, 3, 2), 6, POINT, dict(p_in=2, p_out=1, drain=True)),
+    "narrow-flat": (InputStationary, (4, 2, 3), 4, POINT, dict(p_in=1, p_out=4, drain=True)),
+    "widen": (OutputStationary, (4, 3, 5), 6, POINT, dict(p_in=1, p_out=1)),
+    "widen-parallel": (OutputStationary, (4, 3, 5), 6, POINT, dict(p_in=2, p_out=3)),
+    "widen-unrolled": (OutputStationary, (4, 3, 2), 6, POINT, dict(p_in=4, p_out=6)),
+    "dense": (OutputStationary, (2, 4, 5), 4, SAME, dict(p_in=1, p_out=1)),
+    "dense-row": (OutputStationary, (2, 4, 5), 4, SAME, dict(p_in=3, p_out=2)),
+    "dense-channels": (OutputStationary, (4, 4, 3), 4, SAME, dict(p_in=18, p_out=4)),
+    "dense-halve": (OutputStationary, (3, 6, 6), 4, HALVE, dict(p_in=9, p_out=1)),
+    "dense-halve-odd": (OutputStationary, (2, 5, 7), 4, HALVE_TORCH, dict(p_in=9, p_out=2)),
+    "dense-tall": (OutputStationary, (1, 7, 6), 4, TALL, dict(p_in=4, p_out=2)),
+    "dense-skip": (OutputStationary, (3, 7, 7), 4, SKIP, dict(p_in=3, p_out=2)),
+    "dense-whole": (OutputStationary, (3, 3, 3), 4, Window((3, 3)), dict(p_in=9, p_out=2)),
+    "vector": (OutputStationary, (8, 1, 1), 6, POINT, dict(p_in=4, p_out=2)),
+    "depthwise": (Depthwise, (4, 4, 5), 4, SAME, dict(p_in=1)),
+    "depthwise-unrolled": (Depthwise, (4, 4, 5), 4, SAME, dict(p_in=9)),
+    "depthwise-halve": (Depthwise, (3, 5, 6), 3, HALVE, dict(p_in=3)),
+    "depthwise-halve-torch": (Depthwise, (3, 6, 6), 3, HALVE_TORCH, dict(p_in=3)),
+    "depthwise-column": (Depthwise, (3, 4, 4), 3, Window((1, 3), (1, 1), (0, 1, 0, 1)), dict(p_in=1)),
+    "average": (Depthwise, (3, 4, 6), 3, Window((2, 2), (2, 2)), dict(p_in=2, weights=None)),
+    "max": (MaxPool, (3, 5, 6), 3, Window((3, 3), (2, 2), (1, 1, 1, 1)), dict(p_in=3)),
+    "max-unrolled": (MaxPool, (3, 4, 6), 3, Window((2, 2), (2, 2)), dict(p_in=4)),
+    "global": (GlobalPool, (5, 3, 4), 5, Window((3, 4)), {}),
+}
+
+
+def requantisation(rng: np.random.Generator, channels: int, *, tie: int | None,
+                   shape: Any) -> Requantisation:
+    middle = 0 if shape.signed else 128
+    return Requantisation(
+        shift=9, tie=tie, parity=1, multipliers=tuple(map(int, rng.integers(1, 1 << 7, channels))),
+        offsets=tuple(map(int, rng.integers(-1 << 12, 1 << 12, channels) + (middle << 9))),
+        lo=middle - 100, hi=middle + 120)
+
+
+def make(name: str, *, steps: int, tie: int | None, shape: Any,
+         scaling: Requantisation | None = None) -> tuple[Any, np.ndarray]:
+    kind, (channels, height, width), outputs, window, options = LAYERS[name]
+    rng = np.random.default_rng(list(f"{name}/{steps}/{tie}".encode()))
+    rows, columns = window.output_size(height, width)
+    common: dict[str, Any] = dict(
+        i=RowFormat(channels=channels, height=height, lanes=width, shape=shape),
+        o=RowFormat(channels=outputs, height=rows, lanes=columns, shape=shape))
+    if kind is not MaxPool:
+        random = requantisation(rng, outputs, tie=tie, shape=shape)
+        common |= dict(scaling=scaling or random, requantise_steps=steps)
+    if kind not in (MaxPool, GlobalPool):
+        taps = window.taps if kind is Depthwise else channels * window.taps
+        common |= dict(weights=rng.integers(-8, 8, (outputs, taps)).tolist(), weight=signed(4),
+                       sum=signed(20))
+    if kind in (OutputStationary, Depthwise):
+        common |= dict(window=window, pad=3)
+    if kind is MaxPool:
+        common |= dict(window=window)
+    layer = kind(**(common | options))
+    low = -128 if shape.signed else 0
+    return layer, rng.integers(low, low + 256, (2, channels, height, width))
+
+
+@pytest.mark.parametrize("o_gap", streams.PATTERNS)
+@pytest.mark.parametrize("i_gap", streams.PATTERNS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_matches_model(name: str, i_gap: str, o_gap: str) -> None:
+    steps, tie, shape = 2, 4, signed(8)
+    layer, frames = make(name, steps=steps, tie=tie, shape=shape)
+    expected = [beat for x in frames for beat in streams.pack_rows(layer.model(x))]
+    beats = [beat for x in frames for beat in streams.pack_rows(x)]
+    seen = streams.run(layer, {"i": beats}, len(expected), i_gap=i_gap, o_gap=o_gap, seed=name)
+    assert seen == expected
+
+
+@pytest.mark.parametrize("tie", (None, 0, 5, 8))
+@pytest.mark.parametrize("steps", (1, 2, 3, 7))
+@pytest.mark.parametrize("name", ("narrow", "widen-parallel", "depthwise"))
+def test_requantises(name: str, steps: int, tie: int | None) -> None:
+    layer, frames = make(name, steps=steps, tie=tie, shape=unsigned(8))
+    expected = [beat for x in frames for beat in streams.pack_rows(layer.model(x))]
+    beats = [beat for x in frames for beat in streams.pack_rows(x)]
+    assert streams.run(layer, {"i": beats}, len(expected)) == expected
+
+
+@pytest.mark.parametrize("steps", (1, 3))
+@pytest.mark.parametrize("name", ("narrow", "widen-parallel", "global"))
+def test_corrects_single_sums(name: str, steps: int) -> None:
+    layer, frames = make(name, steps=steps, tie=4, shape=signed(8))
+    plain = layer.scaling
+    sums = {(channel, int(value)) for image in frames for channel, values in enumerate(
+        image.sum(axis=(1, 2), keepdims=True) if name == "global"
+         else np.tensordot(np.array(layer.weights), image, 1)) for value in values.ravel()[:2]}
+    chosen = sorted(sums)[::2]
+    scaling = replace(plain, corrections=tuple((channel, value, 1 if value & 1 else -1)
+                                               for channel, value in chosen))
+    layer, _ = make(name, steps=steps, tie=4, shape=signed(8), scaling=scaling)
+    expected = [beat for x in frames for beat in streams.pack_rows(layer.model(x))]
+    assert any((layer.model(x) != make(name, steps=steps, tie=4, shape=signed(8))[0].model(x)).any()
+               for x in frames)
+    beats = [beat for x in frames for beat in streams.pack_rows(x)]
+    assert streams.run(layer, {"i": beats}, len(expected)) == expected
+
+
+@pytest.mark.parametrize("name, message", (
+    ("narrow", r"^p_in must divide the 4 channels, not 3$"),
+    ("dense", r"^p_in must divide the 9 taps or be a multiple of them that divides 18, not 4$"),
+    ("depthwise", r"^p_in must divide the 9 taps, not 4$"),
+    ("max", r"^p_in must divide the 9 taps, not 4$"),
+))
+def test_p_in_wrong(name: str, message: str) -> None:
+    kind, shape, outputs, window, options = LAYERS[name]
+    LAYERS["wrong"] = kind, shape, outputs, window, options | dict(p_in=3 if name == "narrow" else 4)
+    try:
+        with pytest.raises(ValueError, match=message):
+            make("wrong", steps=1, tie=None, shape=signed(8))
+    finally:
+        del LAYERS["wrong"]
+
+
+def test_p_out_wrong() -> None:
+    layer, _ = make("widen", steps=1, tie=None, shape=signed(8))
+    with pytest.raises(ValueError, match=r"^p_out must divide the 6 output channels, not 4$"):
+        OutputStationary(i=layer.formats[0], o=layer.formats[1], window=POINT, pad=0, weight=signed(4),
+                         weights=layer.weights, sum=signed(20), p_in=1, p_out=4,
+                         scaling=layer.scaling, requantise_steps=1)
