@@ -1,0 +1,66 @@
+"""Layers chained by their streams."""
+from collections.abc import Mapping
+from typing import Any
+
+from amaranth import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.branch import Fork
+from headrace.hdl.hierarchy import place
+from headrace.hdl.rows import RowFormat
+
+
+class Network(wiring.Component):
+    """A network as a chain of layers: rows in, rows out, valid/ready throughout, nothing in between.
+
+    A stream with several consumers goes through a :class:`Fork`.
+
+    Parameters
+    ----------
+    i, o : :class:`RowFormat`
+    layers : :class:`dict`
+        By name, in topological order: the component and, by the name of its input port, the layer whose
+        output it reads; None stands for the network's input. Output ports are called ``o``. The last
+        layer's output is the network's.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(o.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, o: RowFormat,
+                 layers: Mapping[str, tuple[Any, Mapping[str, str | None]]]) -> None:
+        self.formats = i, o
+        self.layers = dict(layers)
+        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
+
+    def streams(self) -> dict[str, stream.Interface]:
+        """Return every layer's output stream by the layer's name."""
+        return {name: component.o for name, (component, _) in self.layers.items()}
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        readers: dict[str | None, list[Any]] = {None: []}
+        for name, (component, inputs) in self.layers.items():
+            place(m, platform, name, component, module=name)
+            readers[name] = []
+            for port, source in inputs.items():
+                readers[source].append(getattr(component, port))
+        readers[next(reversed(self.layers))].append(wiring.flipped(self.o))
+        for maker, ports in readers.items():
+            stream_ = wiring.flipped(self.i) if maker is None else self.layers[maker][0].o
+            if len(ports) > 1:
+                fork = Fork(shape=stream_.payload.shape(), count=len(ports))
+                name = f"{maker or 'input'}__fork"
+                place(m, platform, name, fork, module=name)
+                wiring.connect(m, stream_, fork.i)
+                for index, port in enumerate(ports):
+                    wiring.connect(m, fork.output(index), port)
+            else:
+                wiring.connect(m, stream_, ports[0])
+        return m
