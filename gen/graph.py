@@ -1,0 +1,160 @@
+"""The integer graph: what an imported network is, free of any file format.
+
+Every tensor is an image of integers, channels x height x width, with an affine quantisation; a vector is
+an image of height and width 1. Nodes are in topological order. The arithmetic of each node is exact and
+follows ONNX Runtime's integer kernels; :mod:`headrace.sim.reference` carries it out.
+"""
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.hdl.geometry import Window as Window
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """``real = (integer - zero_point) * scale``; integers are 8 bits wide."""
+
+    scale: float  # a float32 value
+    zero_point: int
+    signed: bool
+
+    @property
+    def lo(self) -> int:
+        return -128 if self.signed else 0
+
+    @property
+    def hi(self) -> int:
+        return 127 if self.signed else 255
+
+
+@dataclass(frozen=True)
+class Tensor:
+    name: str
+    channels: int
+    height: int
+    width: int
+    quantisation: Quantisation
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.channels, self.height, self.width
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """``y = sat(rint(f32(acc) * multiplier) + zero_point)``; ``acc = sum((x - x_zp) * weight) + bias``.
+
+    Outside the image stands the input's zero point. A fully connected layer over a C x H x W image is a
+    convolution whose kernel is H x W. ``groups`` is 1 (dense) or the number of input channels (depthwise).
+    """
+
+    name: str
+    inputs: tuple[str]
+    output: str
+    weight: npt.NDArray[np.int16]  # [out, in / groups, kernel height, kernel width], zero point taken off
+    bias: npt.NDArray[np.int64]  # [out]
+    multiplier: npt.NDArray[np.float32]  # [out]
+    window: Window
+    groups: int
+    lo: int  # saturation: the output type's range, narrowed by Relu and Clip
+    hi: int
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups > 1
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Maximum or average of a window.
+
+    ``max`` ignores what is outside the image and keeps the quantisation. ``average`` counts the
+    input's zero point there: ``y = sat(rint(f32(sum(x - x_zp)) * multiplier + zero_point))``, all in
+    float32. The zero point is added *before* rounding, as in `Add`. ONNX Runtime has no integer
+    kernel here: it adds up ``(x - x_zp) * x_scale`` in float32, so that its rounding of an exact tie
+    depends on the order of the elements. No function of the sum reproduces that; this one differs
+    from it at ties only, by 1.
+    """
+
+    name: str
+    inputs: tuple[str]
+    output: str
+    kind: Literal["max", "average"]
+    window: Window
+    multiplier: np.float32  # 1 for `max`
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
+class GlobalAveragePool:
+    """``y = sat(rint(f32(sum(x - x_zp)) * multiplier) + zero_point)`` over the whole image."""
+
+    name: str
+    inputs: tuple[str]
+    output: str
+    multiplier: np.float32
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
+class Add:
+    """``y = sat(rint((a - a_zp) * factors[0] + (b - b_zp) * factors[1] + y_zp))`` in float32.
+
+    The zero point is added before rounding. :class:`headrace.gen.rules.AddRule` states the order of the
+    operations, which decides single values.
+    """
+
+    name: str
+    inputs: tuple[str, str]
+    output: str
+    factors: tuple[np.float32, np.float32]  # scale of each input over the scale of the output
+    lo: int
+    hi: int
+
+
+Node = Conv | Pool | GlobalAveragePool | Add
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network with one input and one output."""
+
+    name: str
+    input: str
+    output: str
+    tensors: dict[str, Tensor]
+    nodes: tuple[Node, ...]
+
+    def consumers(self, tensor: str) -> Iterator[Node]:
+        return (node for node in self.nodes if tensor in node.inputs)
+
+    def verify(self) -> None:
+        """Assert that the graph is well formed; every pass may rely on it."""
+        known = {self.input}
+        for node in self.nodes:
+            assert known.issuperset(node.inputs), f"{node.name} reads a tensor before it is made"
+            assert node.output not in known, f"{node.output} is made twice"
+            known.add(node.output)
+            x, y = self.tensors[node.inputs[0]], self.tensors[node.output]
+            match node:
+                case Conv():
+                    out, depth, *kernel = node.weight.shape
+                    assert tuple(kernel) == node.window.kernel and out == y.channels
+                    assert depth * node.groups == x.channels
+                    assert node.bias.shape == node.multiplier.shape == (out,)
+                    assert node.window.output_size(x.height, x.width) == (y.height, y.width)
+                case Pool():
+                    assert y.channels == x.channels
+                    assert node.window.output_size(x.height, x.width) == (y.height, y.width)
+                case GlobalAveragePool():
+                    assert y.shape == (x.channels, 1, 1)
+                case Add():
+                    assert all(self.tensors[name].shape == y.shape for name in node.inputs)
+            assert y.quantisation.lo <= node.lo <= node.hi <= y.quantisation.hi
+        assert self.output in known and known == set(self.tensors)
