@@ -1,0 +1,183 @@
+"""The supported ONNX operators: from checked arguments to nodes of the integer graph."""
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from typing import Literal
+
+import numpy as np
+
+from headrace.gen.graph import Add, GlobalAveragePool, Node, Pool, Tensor
+from headrace.gen.onnx_convolution import conv, gemm
+from headrace.gen.onnx_node import OnnxNode, Shape, describe, window
+from headrace.gen.onnx_values import (
+    Activation,
+    Arguments,
+    Constant,
+    Result,
+    Value,
+    activation,
+    check_multiplier,
+    describe_value,
+    quantise,
+)
+
+
+def add(node: OnnxNode, args: Arguments) -> Result:
+    node.expect_inputs(2, 2)
+    node.finish()
+    a, b = activation(node, args, 0), activation(node, args, 1)
+    if a.shape != b.shape or a.tensor.shape != b.tensor.shape:
+        raise node.error(f"adds {describe(a.shape)} and {describe(b.shape)}; "
+                         "equal shapes are supported")
+
+    def make(y: Tensor, lo: int, hi: int) -> Node:
+        with np.errstate(over="ignore", under="ignore"):
+            factors = np.array([a.tensor.quantisation.scale, b.tensor.quantisation.scale],
+                               np.float32) / np.float32(y.quantisation.scale)
+        check_multiplier(node, factors)
+        return Add("", (a.tensor.name, b.tensor.name), y.name, factors=(factors[0], factors[1]),
+                   lo=lo, hi=hi)
+
+    return Result(node, a.shape, a.tensor.shape, make)
+
+
+def pool(node: OnnxNode, args: Arguments, *, kind: Literal["max", "average"]) -> Result:
+    node.expect_inputs(1, 1)
+    x = activation(node, args, 0)
+    moves = window(node, x.shape)
+    node.only("ceil_mode", 0, 0)
+    if kind == "max":
+        node.only("storage_order", 0, 0)
+    elif any(moves.pads):
+        node.only("count_include_pad", 1, 0)
+    else:
+        node.integer("count_include_pad", 0)
+    node.finish()
+    if any(pad >= side for pad, side in zip(moves.pads, moves.kernel * 2, strict=True)):
+        raise node.error(f"pads {list(moves.pads)} are not smaller than the kernel "
+                         f"{list(moves.kernel)}")
+
+    def make(y: Tensor, lo: int, hi: int) -> Node:
+        multiplier = np.float32(1)
+        if kind == "average":
+            multiplier = _average_multiplier(node, x.tensor, y, prod(moves.kernel))
+        elif x.tensor.quantisation != y.quantisation:
+            raise node.error("its output has another scale or zero point than its input; "
+                             "MaxPool with the same quantisation is supported")
+        return Pool("", (x.tensor.name,), y.name, kind=kind, window=moves, multiplier=multiplier,
+                    lo=lo, hi=hi)
+
+    shape = x.shape[0], *moves.output_size(*x.shape[1:])
+    return Result(node, shape, shape, make)
+
+
+def global_average_pool(node: OnnxNode, args: Arguments) -> Result:
+    node.expect_inputs(1, 1)
+    node.finish()
+    x = activation(node, args, 0)
+    if len(x.shape) != 3:
+        raise node.error(f"reads {describe(x.shape)}; an image (1, C, H, W) is supported")
+
+    def make(y: Tensor, lo: int, hi: int) -> Node:
+        multiplier = _average_multiplier(node, x.tensor, y, prod(x.shape[1:]))
+        return GlobalAveragePool("", (x.tensor.name,), y.name, multiplier=multiplier, lo=lo, hi=hi)
+
+    shape = x.shape[0], 1, 1
+    return Result(node, shape, shape, make)
+
+
+def _average_multiplier(node: OnnxNode, x: Tensor, y: Tensor, count: int) -> np.float32:
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        divisor = np.float32(y.quantisation.scale) * np.float32(count)
+        multiplier = np.float32(np.float32(x.quantisation.scale) / divisor)
+    check_multiplier(node, np.array(multiplier))
+    return multiplier
+
+
+def relu(node: OnnxNode, args: Arguments) -> Value:
+    node.expect_inputs(1, 1)
+    node.finish()
+    return _clip(node, args, 0, np.inf)
+
+
+def clip(node: OnnxNode, args: Arguments) -> Value:
+    node.expect_inputs(1, 3)
+    limits = [node.real("min", -np.inf), node.real("max", np.inf)]  # attributes before opset 11
+    node.finish()
+    for index, limit in enumerate(args[1:]):
+        if limit is not None:
+            if not isinstance(limit, Constant) or limit.values.size != 1:
+                raise node.error(f"a limit is {describe_value(limit)}; one constant is supported")
+            limits[index] = float(limit.values.reshape(()))
+    low, high = limits
+    if not low <= high:
+        raise node.error(f"limits {low:g} and {high:g} are not in order")
+    return _clip(node, args, low, high)
+
+
+def _clip(node: OnnxNode, args: Arguments, low: float, high: float) -> Value:
+    value = args[0]
+    if isinstance(value, Result):
+        return value.clip(low, high)
+    x = activation(node, args, 0)
+    q = x.tensor.quantisation
+    if (quantise(low, q), quantise(high, q)) != (q.lo, q.hi):
+        raise node.error("would change a tensor that is already quantised; it is supported between "
+                         "an operator and its QuantizeLinear, which is what quantize_static makes "
+                         "with ActivationSymmetric off")
+    return x
+
+
+def reshape(node: OnnxNode, args: Arguments) -> Activation:
+    node.expect_inputs(2, 2)
+    keep_zero = node.integer("allowzero", 0)
+    node.finish()
+    x, target = activation(node, args, 0), args[1]
+    if not isinstance(target, Constant) or target.values.dtype != np.int64:
+        raise node.error(f"its shape is {describe_value(target)}; an int64 constant is supported")
+    dims = [int(size) for size in target.values.reshape(-1)[:9].astype(np.int64)]
+    before = (1, *x.shape)
+    if not keep_zero:
+        dims = [before[i] if size == 0 and i < len(before) else size for i, size in enumerate(dims)]
+    if dims.count(-1) == 1 and (known := -prod(dims)) > 0:
+        dims[dims.index(-1)] = prod(before) // known
+    return _flattened(node, x, tuple(dims))
+
+
+def flatten(node: OnnxNode, args: Arguments) -> Activation:
+    node.expect_inputs(1, 1)
+    axis = node.integer("axis", 1)
+    node.finish()
+    x = activation(node, args, 0)
+    before = (1, *x.shape)
+    axis += len(before) if axis < 0 else 0
+    return _flattened(node, x, (prod(before[:axis]), prod(before[axis:])))
+
+
+def _flattened(node: OnnxNode, x: Activation, dims: Shape) -> Activation:
+    if dims not in ((1, prod(x.shape)), (1, *x.shape)):
+        raise node.error(f"turns {describe(x.shape)} into {list(dims)}; "
+                         f"a vector [1, {prod(x.shape)}] is supported")
+    return Activation(x.tensor, dims[1:], real=True)
+
+
+def constant(node: OnnxNode, args: Arguments) -> Constant:
+    node.expect_inputs(0, 0)
+    values = node.tensor("value")
+    node.finish()
+    return Constant(values)
+
+
+OPERATORS: dict[str, Callable[[OnnxNode, Arguments], Value]] = {
+    "Add": add,
+    "AveragePool": partial(pool, kind="average"),
+    "Clip": clip,
+    "Constant": constant,
+    "Conv": conv,
+    "Flatten": flatten,
+    "Gemm": gemm,
+    "GlobalAveragePool": global_average_pool,
+    "MaxPool": partial(pool, kind="max"),
+    "Relu": relu,
+    "Reshape": reshape,
+}

@@ -1,0 +1,140 @@
+"""Small QDQ models for tests, built node by node."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from headrace.gen.errors import HeadraceError
+from headrace.gen.onnx_import import load
+
+TYPES = {np.dtype(np.int8): onnx.TensorProto.INT8, np.dtype(np.uint8): onnx.TensorProto.UINT8,
+         np.dtype(np.float32): onnx.TensorProto.FLOAT}
+
+
+@dataclass(frozen=True)
+class Q:
+    """Scale, zero point and type of an activation."""
+
+    scale: float
+    zero_point: int
+    dtype: type = np.uint8
+
+
+class QdqModel:
+    """Each method adds an operator with its Q/DQ nodes and returns the name of its real-valued output.
+
+    The quantised tensor behind ``NAME`` is called ``NAME_q``. Nodes, initialisers and outputs are
+    plain lists, which a test may spoil before it saves the model.
+    """
+
+    def __init__(self, *, opset: int = 13) -> None:
+        self.opset = opset
+        self.nodes: list[onnx.NodeProto] = []
+        self.initialisers: list[onnx.TensorProto] = []
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
+        self.quantisations: dict[str, Q] = {}
+
+    def input(self, shape: Sequence[int | str], q: Q, *, name: str = "x",
+              real: bool = True) -> str:
+        """``shape`` without the batch. ``real``: float behind a QuantizeLinear, else integers."""
+        dtype = np.dtype(np.float32 if real else q.dtype)
+        self.inputs.append(helper.make_tensor_value_info(name, TYPES[dtype], (1, *shape)))
+        return self.quantise(name, q) if real else self.dequantise(name, f"{name}_dq", q)
+
+    def conv(self, x: str, weight: np.ndarray, q: Q, *, name: str, scale: float | np.ndarray = 0.01,
+             zero_point: int | np.ndarray = 0, bias: np.ndarray | None = None,
+             clip: str | tuple[float, float] | None = None, operator: str = "Conv",
+             axis: int = 0, **attributes: Any) -> str:
+        inputs = [x, self.weight(f"{name}_w", weight, scale, zero_point, axis)]
+        if bias is not None:
+            bias_scale = np.float32(self.quantisations[x].scale) * np.asarray(scale, np.float32)
+            inputs.append(self.weight(f"{name}_b", bias.astype(np.int32), bias_scale, 0, 0))
+        return self.operator(operator, inputs, q, name=name, clip=clip, **attributes)
+
+    def operator(self, operator: str, inputs: Sequence[str], q: Q, *, name: str,
+                 clip: str | tuple[float, float] | None = None, **attributes: Any) -> str:
+        """``clip`` is "Relu" or the limits of a Clip before the QuantizeLinear."""
+        raw = f"{name}_raw"
+        self.node(operator, inputs, raw, name=name, **attributes)
+        if clip is not None:
+            limits = [] if clip == "Relu" else [
+                self.constant(f"{name}_{end}", np.float32(value))
+                for end, value in zip(("min", "max"), clip, strict=True)]
+            self.node("Clip" if limits else "Relu", [raw, *limits], f"{raw}_act")
+            raw += "_act"
+        return self.quantise(raw, q, name=name)
+
+    def node(self, operator: str, inputs: Sequence[str], output: str, *, name: str | None = None,
+             **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(operator, list(inputs), [output],
+                                           name=output if name is None else name, **attributes))
+        return output
+
+    def quantise(self, x: str, q: Q, *, name: str | None = None) -> str:
+        name = name or x
+        parameters = self.parameters(f"{name}_q", q.scale, q.zero_point, q.dtype)
+        self.node("QuantizeLinear", [x, *parameters], f"{name}_q")
+        return self.dequantise(f"{name}_q", f"{name}_dq", q)
+
+    def dequantise(self, x: str, output: str, q: Q) -> str:
+        parameters = self.parameters(x, q.scale, q.zero_point, q.dtype)
+        self.quantisations[output] = q
+        return self.node("DequantizeLinear", [x, *parameters], output)
+
+    def weight(self, name: str, values: np.ndarray, scale: float | np.ndarray,
+               zero_point: int | np.ndarray, axis: int) -> str:
+        scale = np.asarray(scale, np.float32)
+        parameters = self.parameters(name, scale, np.broadcast_to(zero_point, scale.shape),
+                                     values.dtype)
+        attributes = {"axis": axis} if scale.ndim else {}
+        return self.node("DequantizeLinear", [self.constant(f"{name}_q", values), *parameters],
+                         name, **attributes)
+
+    def parameters(self, name: str, scale: Any, zero_point: Any, dtype: Any) -> tuple[str, str]:
+        return (self.constant(f"{name}_scale", np.asarray(scale, np.float32)),
+                self.constant(f"{name}_zero", np.asarray(zero_point, dtype)))
+
+    def constant(self, name: str, values: np.ndarray) -> str:
+        if all(tensor.name != name for tensor in self.initialisers):
+            self.initialisers.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def replace(self, name: str, values: Any) -> None:
+        """Replace a constant, whatever its type and shape were."""
+        (old,) = (tensor for tensor in self.initialisers if tensor.name == name)
+        old.CopyFrom(numpy_helper.from_array(np.asarray(values), name))
+
+    def output(self, name: str, shape: Sequence[int], dtype: type = np.float32) -> None:
+        """``shape`` without the batch."""
+        kind = TYPES[np.dtype(dtype)]
+        self.outputs.append(helper.make_tensor_value_info(name, kind, (1, *shape)))
+
+    def proto(self) -> onnx.ModelProto:
+        graph = helper.make_graph(self.nodes, "test", self.inputs, self.outputs, self.initialisers)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)],
+                                 ir_version=8)
+
+    def save(self, path: Path) -> Path:
+        path.write_bytes(self.proto().SerializeToString())
+        return path
+
+
+def refusal(model: QdqModel, folder: Path, *, output: str = "y_dq") -> str:
+    """What the importer says about a model that is wrong, without the file's name.
+
+    ``output`` becomes the graph's output if the model has none.
+    """
+    if not model.outputs:
+        model.outputs.append(helper.ValueInfoProto(name=output))
+    path = model.save(folder / "net.onnx")
+    with pytest.raises(HeadraceError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: ") and "\n" not in text
+    return text.removeprefix(f"{path}: ")
