@@ -1,0 +1,49 @@
+"""What `headrace build` writes."""
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from headrace.gen import elaborate, verilog
+from headrace.gen.errors import HeadraceError
+from headrace.gen.graph import Graph
+from headrace.gen.plan import Plan
+from headrace.hdl.hierarchy import Hierarchy
+
+PLAN = "plan.json"
+
+
+def netlist(graph: Graph, plan: Plan) -> Hierarchy:
+    """Elaborate a network between AXI4-Streams."""
+    hierarchy = Hierarchy()
+    hierarchy.build(elaborate.axi_top(graph, plan))
+    return hierarchy
+
+
+def build(graph: Graph, plan: Plan, folder: Path) -> list[Path]:
+    """Write Verilog, the file list and the plan; return the Verilog files.
+
+    Everything is made in a temporary folder first and moved into place at the end, so that a failure
+    leaves nothing. A folder of an earlier build is replaced.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If the folder holds something else, or cannot be written.
+    """
+    try:
+        earlier = folder.is_dir() and ((folder / PLAN).exists() or not any(folder.iterdir()))
+        if folder.exists() and not earlier:
+            raise HeadraceError(f"{folder} exists and is not the output of an earlier build: name a new one")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+            made = Path(temporary) / "build"
+            made.mkdir()
+            files = verilog.write(netlist(graph, plan), made / "rtl")
+            (made / PLAN).write_text(json.dumps(plan.to_json(), indent=2) + "\n")
+            if folder.exists():
+                shutil.rmtree(folder)
+            made.rename(folder)
+    except OSError as error:
+        raise HeadraceError(f"cannot write {folder}: {error.strerror}") from error
+    return [folder / "rtl" / file.name for file in files]

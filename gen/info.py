@@ -1,0 +1,80 @@
+"""What a network is: the table behind `headrace info`."""
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool, Quantisation
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One node. Shapes are channels x height x width."""
+
+    name: str
+    operation: str
+    input: Shape
+    output: Shape
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    weights: int
+    weight_bits: int  # with the zero point taken off; 0 without weights
+    multiplications: int  # per frame, padding included
+    quantisation: Quantisation  # of the output
+    saturation: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    name: str
+    input: Shape
+    output: Shape
+    quantisation: Quantisation  # of the input
+    layers: tuple[LayerInfo, ...]
+
+    @property
+    def weights(self) -> int:
+        return sum(layer.weights for layer in self.layers)
+
+    @property
+    def multiplications(self) -> int:
+        return sum(layer.multiplications for layer in self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"weights": self.weights, "multiplications": self.multiplications}
+
+
+def info(graph: Graph) -> NetworkInfo:
+    image = graph.tensors[graph.input]
+    return NetworkInfo(graph.name, image.shape, graph.tensors[graph.output].shape, image.quantisation,
+                       tuple(_layers(graph)))
+
+
+def _layers(graph: Graph) -> Iterator[LayerInfo]:
+    for node in graph.nodes:
+        x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
+        kernel, stride, pads, weights, bits, products = (1, 1), (1, 1), (0, 0, 0, 0), 0, 0, 0
+        if isinstance(node, Conv | Pool):
+            kernel, stride, pads = node.window.kernel, node.window.stride, node.window.pads
+        if isinstance(node, Conv):
+            weights, products = node.weight.size, node.weight.size * y.height * y.width
+            bits = max(int(w).bit_length() if w >= 0 else (~int(w)).bit_length()
+                       for w in (node.weight.min(), node.weight.max())) + 1
+        yield LayerInfo(node.name, _operation(node), x.shape, y.shape, kernel, stride, pads, weights, bits,
+                        products, y.quantisation, (node.lo, node.hi))
+
+
+def _operation(node: Node) -> str:
+    match node:
+        case Conv(depthwise=True):
+            return "depthwise convolution"
+        case Conv():
+            return "convolution"
+        case Pool():
+            return f"{node.kind} pool"
+        case GlobalAveragePool():
+            return "global average pool"
+        case Add():
+            return "add"

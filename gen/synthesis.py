@@ -1,0 +1,221 @@
+"""What each layer costs on an FPGA: every layer through yosys by itself, hierarchy kept."""
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from amaranth import ClockSignal, Instance, Module, ResetSignal, Value
+from amaranth.back import rtlil  # type: ignore[attr-defined]
+from amaranth.lib.wiring import In
+from joblib import Parallel, delayed
+
+from headrace.gen import verilog, yosys
+from headrace.gen.errors import HeadraceError
+from headrace.hdl.hierarchy import Hierarchy
+
+_XILINX = "scratchpad -set abc9.verify false\nsynth_xilinx -family {} -noiopad -noclkbuf -top {{}}"
+
+BATCH_CHARACTERS = 3_000_000
+"""RTLIL that goes through one run of Yosys."""
+
+_BUNDLE = "headrace_layers"
+
+CLOCK_PERIOD_PS = 10_000
+"""Clock that logic is mapped for: 100 MHz."""
+
+# Hierarchy is kept in all of them, so that a lane is synthesised once.
+TARGETS: dict[str, str] = {
+    "ecp5": "synth_ecp5 -noflatten -noiopad -top {}",
+    "ice40": "synth_ice40 -noflatten -top {}",
+    "xc7": _XILINX.format("xc7"),
+    "xcup": _XILINX.format("xcup"),
+    "gowin": "synth_gowin -noflatten -noiopads -top {}",
+    "nexus": "synth_nexus -noflatten -noiopad -top {}",
+}
+
+# Cells by what they occupy. A cell that takes several LUTs is listed with their number.
+LUTS = {
+    "LUT4": 1, "CCU2C": 2, "CCU2": 2,  # ECP5, Nexus: a carry cell is made of two LUTs
+    "SB_LUT4": 1,
+    **{f"LUT{width}": 1 for width in range(1, 7)}, "LUT6_2": 1, "INV": 1,
+    "ALU": 1,  # Gowin: a LUT as an adder bit
+    "WIDEFN9": 2,
+}
+SHIFT_REGISTERS = {"SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1}
+FLIP_FLOPS = ("TRELLIS_FF", "SB_DFF", "FDRE", "FDSE", "FDCE", "FDPE", "DFF", "FD1P3")
+DSPS = ("MULT18X18D", "MULT9X9D", "ALU54B", "SB_MAC16", "DSP48E1", "DSP48E2", "MULT9X9", "MULT18X18",
+        "MULT36X36", "MULTADDALU", "MULTALU", "MULT12X12", "MULT27X36", "MULTADDSUB")
+BLOCK_RAMS = {
+    "DP16KD": 18,  # ECP5
+    "SB_RAM40_4K": 4,
+    "RAMB18E1": 18, "RAMB36E1": 36, "RAMB18E2": 18, "RAMB36E2": 36,
+    "pROM": 16, "pROMX9": 18, "SP": 16, "SPX9": 18, "SDPB": 16, "SDPX9B": 18, "DPB": 16, "DPX9B": 18,  # Gowin
+    "DP16K": 18, "PDP16K": 18, "PDPSC16K": 18, "LRAM": 512,  # Nexus
+}
+WRITABLE = ("TRELLIS_DPR16X4", "DPR16X4", "RAM", "RAM16SDP", "RAM32M", "RAM64M")
+FREE = ("SB_CARRY", "CARRY4", "CARRY8", "MUXF", "PFUMX", "L6MUX21", "MUX2_LUT", "GND", "VCC", "VHI", "VLO",
+        "BUF", "IBUF", "OBUF", "GSR", "$scopeinfo")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Primitives. ``bram_kbit`` is the capacity of the block RAMs used; ``other`` counts unknown cells.
+
+    Shift registers made of LUTs (``srl``) are counted in ``lut`` too. ``writable_memories`` are memories
+    with a write port: before mapping, and RAM made of LUTs after it.
+    """
+
+    lut: int = 0
+    ff: int = 0
+    dsp: int = 0
+    bram: int = 0
+    bram_kbit: int = 0
+    srl: int = 0
+    writable_memories: int = 0
+    other: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, added: "Resources") -> "Resources":
+        a, b = asdict(self), asdict(added)
+        other = dict(Counter(a.pop("other")) + Counter(b.pop("other")))
+        return Resources(**{name: a[name] + b[name] for name in a}, other=other)
+
+
+@dataclass(frozen=True)
+class Report:
+    target: str
+    layers: Mapping[str, Resources]
+
+    @property
+    def total(self) -> Resources:
+        return sum(self.layers.values(), Resources())
+
+    def to_json(self) -> dict[str, Any]:
+        return {"target": self.target,
+                "layers": [{"name": name, **asdict(layer)} for name, layer in self.layers.items()],
+                "total": asdict(self.total)}
+
+
+def synthesise(hierarchy: Hierarchy, *, target: str, jobs: int = 2,
+               progress: Callable[[int, int], None] | None = None) -> Report:
+    """Synthesise every layer of a netlist for an FPGA family.
+
+    Parameters
+    ----------
+    target : :class:`str`
+        A key of :data:`TARGETS`.
+    jobs : :class:`int`
+        Layers synthesised at a time, each in a process of its own.
+    progress
+        Called with the number of layers done and of all.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If the target is unknown, or Yosys is missing or fails.
+    """
+    if target not in TARGETS:
+        raise HeadraceError(f"unknown target {target!r}: supported are {', '.join(sorted(TARGETS))}")
+    names = [name for name in verilog.layers(hierarchy) if "\n  cell $" in hierarchy.modules[name]
+             or len(verilog.closure(hierarchy, name)) > 1]
+    batches = list(_batches(hierarchy, names, jobs))
+    done: Iterator[dict[str, Resources]] = Parallel(
+        n_jobs=jobs, backend="threading", return_as="generator_unordered")(
+        delayed(_synthesise)(hierarchy, batch, target) for batch in batches)
+    found: dict[str, Resources] = {}
+    for layers in done:
+        found |= layers
+        if progress is not None:
+            progress(len(found), len(names))
+    return Report(target, {name: found[name] for name in names})
+
+
+def _batches(hierarchy: Hierarchy, names: list[str], jobs: int) -> Iterator[list[str]]:
+    """Yield layers to go through one run of Yosys together: small ones share the time it takes to start."""
+    sizes = {name: sum(len(hierarchy.modules[module]) for module in verilog.closure(hierarchy, name))
+             for name in names}
+    limit = min(sum(sizes.values()) / (2 * jobs), BATCH_CHARACTERS)
+    batch: list[str] = []
+    for name in sorted(names, key=lambda name: -sizes[name]):
+        if batch and sum(sizes[member] for member in batch) + sizes[name] > limit:
+            yield batch
+            batch = []
+        batch.append(name)
+    if batch:
+        yield batch
+
+
+def _synthesise(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str, Resources]:
+    script = [
+        "read_rtlil design.il",
+        f"hierarchy -top {_BUNDLE}",
+        "proc",
+        "memory_collect",
+        "design -save netlist",
+        "chtype -set \\writable_memory t:$mem_v2 r:WR_PORTS>0 %i t:$memwr* %u",
+        "tee -q -o memories.json stat -json",
+        "design -load netlist",
+        "opt_clean -purge",  # names that differ in their first character alone confuse abc9
+        # Without a clock to meet, abc9 spends LUTs on the delay of every path across a module's border.
+        f"scratchpad -set abc9.D {CLOCK_PERIOD_PS}",
+        TARGETS[target].format(_BUNDLE),
+        "tee -q -o cells.json stat -json",
+        "",
+    ]
+    modules = dict.fromkeys(module for name in names for module in verilog.closure(hierarchy, name))
+    text = "\n".join([_bundle(hierarchy, names), *verilog.rtlil(hierarchy, modules)])
+    made = yosys.run("\n".join(script), files={"design.il": text}, outputs=("memories.json", "cells.json"))
+    before, after = (json.loads(made[f"{what}.json"])["modules"] for what in ("memories", "cells"))
+    return {name: _classify(_cells(after, name), _cells(before, name)["writable_memory"]) for name in names}
+
+
+def _bundle(hierarchy: Hierarchy, names: list[str]) -> str:
+    """Return RTLIL of a module that has the given modules side by side, and all their ports."""
+    m = Module()
+    ports: dict[str, tuple[Value, None]] = {}
+    for name in names:
+        interface = hierarchy.signatures[name].create(path=(name,))
+        m.submodules[name] = Instance(name, **{
+            f"{'i' if member.flow is In else 'o'}_{'__'.join(map(str, path))}": Value.cast(value)
+            for path, member, value in hierarchy.signatures[name].flatten(interface)},
+            i_clk=ClockSignal(), i_rst=ResetSignal())
+        ports |= {f"{name}__{'__'.join(map(str, path))}": (Value.cast(value), None)
+                  for path, _, value in hierarchy.signatures[name].flatten(interface)}
+    text: str = rtlil.convert(m, name=_BUNDLE, ports=ports, emit_src=False)
+    return text
+
+
+def _cells(modules: Mapping[str, Any], name: str) -> Counter[str]:
+    """Return the cells of a module and of all it instantiates, from a report of `stat`, by type."""
+    total: Counter[str] = Counter()
+    for cell, count in modules[f"\\{name}"]["num_cells_by_type"].items():
+        number = int(count["local_count"] if isinstance(count, dict) else count)  # by version of Yosys
+        if f"\\{cell}" in modules:
+            for inner, times in _cells(modules, cell).items():
+                total[inner] += number * times
+        else:
+            total[cell] += number
+    return total
+
+
+def _classify(cells: Mapping[str, int], writable: int) -> Resources:
+    total: Counter[str] = Counter(writable_memories=writable)
+    other: dict[str, int] = {}
+    for cell, count in cells.items():
+        if cell in LUTS:
+            total["lut"] += LUTS[cell] * count
+        elif cell in SHIFT_REGISTERS:
+            total["lut"] += count
+            total["srl"] += count
+        elif cell in BLOCK_RAMS:
+            total["bram"] += count
+            total["bram_kbit"] += BLOCK_RAMS[cell] * count
+        elif cell.startswith(DSPS):
+            total["dsp"] += count
+        elif cell.startswith(FLIP_FLOPS):
+            total["ff"] += count
+        elif cell.startswith(WRITABLE):
+            total["writable_memories"] += count
+        elif not cell.startswith(FREE):
+            other[cell] = count
+    return Resources(**total, other=other)

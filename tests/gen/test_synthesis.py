@@ -1,0 +1,78 @@
+# amaranth: UnusedElaboratable=no
+from pathlib import Path
+from typing import Any
+
+import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from headrace.gen import build
+from headrace.gen.errors import HeadraceError
+from headrace.gen.onnx_import import load
+from headrace.gen.plan import plan
+from headrace.gen.synthesis import TARGETS, Report, Resources, synthesise
+from headrace.hdl.hierarchy import Hierarchy, place
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_layer_is_mapped_completely(small: Path, target: str) -> None:
+    graph = load(small)
+    seen: list[tuple[int, int]] = []
+    report = synthesise(build.netlist(graph, plan(graph, cycles=6000)), target=target,
+                        progress=lambda done, total: seen.append((done, total)))
+    layers = report.layers
+    assert {node.name for node in graph.nodes} <= set(layers)
+    assert seen[-1] == (len(layers), len(layers))
+    assert report.total.writable_memories == 0
+    assert not report.total.other
+    assert all(layers[node.name].lut > 0 and layers[node.name].ff > 0 for node in graph.nodes)
+    if target != "ice40":
+        assert layers[graph.nodes[0].name].dsp > 0
+    assert report.to_json()["total"]["lut"] == sum(layer["lut"] for layer in report.to_json()["layers"])
+
+
+class Scratch(wiring.Component):
+    """What must never be: a memory with a write port."""
+
+    def __init__(self) -> None:
+        super().__init__({"address": In(9), "data": In(16), "write": In(1), "o": Out(16)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        memory: Any = Memory(shape=16, depth=512, init=[])
+        m.submodules.memory = memory
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [write.addr.eq(self.address), read.addr.eq(self.address), write.data.eq(self.data),
+                     write.en.eq(self.write), self.o.eq(read.data)]
+        return m
+
+
+class Holder(Scratch):
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        scratch = Scratch()
+        place(m, platform, "scratch", scratch)
+        m.d.comb += [scratch.address.eq(self.address), scratch.data.eq(self.data),
+                     scratch.write.eq(self.write), self.o.eq(scratch.o)]
+        return m
+
+
+@pytest.mark.parametrize("target", ("ecp5", "xc7"))
+def test_memory_with_a_write_port_is_counted(target: str) -> None:
+    hierarchy = Hierarchy()
+    hierarchy.build(Holder())
+    assert synthesise(hierarchy, target=target).total.writable_memories == 1
+
+
+def test_reports_add_up() -> None:
+    report = Report("ecp5", {"a": Resources(lut=1, dsp=2, other={"X": 1}),
+                             "b": Resources(lut=3, other={"X": 2})})
+    assert report.total == Resources(lut=4, dsp=2, other={"X": 3})
+
+
+def test_target_unknown() -> None:
+    with pytest.raises(HeadraceError, match=r"^unknown target 'asic': supported are ecp5, gowin, ice40, "
+                                            r"nexus, xc7, xcup$"):
+        synthesise(Hierarchy(), target="asic")
