@@ -1,0 +1,148 @@
+"""Network inputs from files: arrays and images, as the integers that the network takes."""
+import struct
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterable
+from math import prod
+from os import PathLike
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from headrace.gen.errors import HeadraceError
+from headrace.gen.graph import Graph, Tensor
+from headrace.sim.reference import Activations
+
+MAX_BYTES = 1 << 30  # of one array
+_MODES = {1: "L", 3: "RGB"}
+_SHORTER_SIDE = 256 / 224  # of an image before the centre crop, in heights of the network's input
+
+# What damaged files raise besides OSError, in numpy, zipfile and Pillow.
+_DAMAGE = (ValueError, SyntaxError, EOFError, IndexError, KeyError, MemoryError, RuntimeError,
+           TypeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+           Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+def load(paths: Iterable[str | PathLike[str]], graph: Graph) -> Activations:
+    """Read inputs for `graph` from one or more files, (N, C, H, W).
+
+    ``.npz``
+        The array ``x``, or the only array.
+    ``.npy``
+        An array of shape (N, C, H, W) or (C, H, W); of (N, C) or (C) for networks that take vectors.
+        Integers are taken as they are; real numbers go through the model's QuantizeLinear.
+    anything else
+        An image, for networks of 1 (grey) or 3 (RGB) channels. One of the right size is taken as it
+        is, a smaller one is stretched to it; a larger one is resized until its shorter side is 256/224
+        of the network's height, then cropped in the centre. A pixel is the uint8 input itself, or
+        the int8 input plus 128.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If a file cannot be read, or its values or shape do not fit.
+    """
+    target = graph.tensors[graph.input]
+    arrays = []
+    for path in map(Path, paths):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                arrays.append(_load(path, target))
+        except OSError as error:
+            reason = error.strerror or "not an image that Pillow knows"
+            raise HeadraceError(f"{path}: cannot be read: {reason}") from error
+        except _DAMAGE as error:
+            raise HeadraceError(f"{path}: damaged, or not what its suffix says") from error
+    if not arrays:
+        raise HeadraceError("no input files; .npz, .npy and images are supported")
+    return np.concatenate(arrays)
+
+
+def _load(path: Path, target: Tensor) -> Activations:
+    match path.suffix.lower():
+        case ".npz":
+            return _integers(_npz(path), target, path)
+        case ".npy":
+            with path.open("rb") as file:
+                return _integers(_npy(file, path.stat().st_size, path), target, path)
+        case _:
+            return _image(path, target)
+
+
+def _npz(path: Path) -> npt.NDArray[np.generic]:
+    with zipfile.ZipFile(path) as archive:
+        members = {Path(info.filename).stem: info for info in archive.infolist()
+                   if info.filename.endswith(".npy")}
+        if "x" not in members and len(members) != 1:
+            names = ", ".join(repr(name)[:40] for name in sorted(members)[:9]) or "none"
+            raise HeadraceError(f"{path}: holds {names}; one array, or one called 'x', is supported")
+        info = members["x"] if "x" in members else next(iter(members.values()))
+        with archive.open(info) as file:
+            return _npy(file, info.file_size, path)
+
+
+def _npy(file: IO[bytes], size: int, path: Path) -> npt.NDArray[np.generic]:
+    """Read an array after its header has been checked against the file's size."""
+    version = np.lib.format.read_magic(file)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0,
+                   (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, _, dtype = read_header(file)
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise HeadraceError(f"{path}: an array of {dtype}; integers and real numbers are supported")
+    if min(shape, default=1) < 0 or prod(shape) * dtype.itemsize > min(size, MAX_BYTES):
+        raise HeadraceError(f"{path}: its array is larger than the file or than {MAX_BYTES} bytes")
+    file.seek(0)
+    array: npt.NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+def _integers(array: npt.NDArray[np.generic], target: Tensor, path: Path) -> Activations:
+    shapes = [target.shape] if (target.height, target.width) != (1, 1) else [
+        target.shape, target.shape[:1]]
+    if array.shape in shapes:
+        array = array[None]
+    if array.shape[1:] not in shapes or not len(array):
+        wanted = " or ".join(f"(N, {', '.join(map(str, shape))})" for shape in shapes)
+        raise HeadraceError(f"{path}: shape {array.shape}; {wanted} is supported")
+    q = target.quantisation
+    if array.dtype.kind == "f":
+        if np.isnan(array).any():
+            raise HeadraceError(f"{path}: holds NaN, which cannot be quantised")
+        with np.errstate(over="ignore", under="ignore"):
+            steps = np.rint(array.astype(np.float32) / np.float32(q.scale))
+        array = np.clip(steps + np.float32(q.zero_point), q.lo, q.hi)
+    elif array.min() < q.lo or array.max() > q.hi:
+        raise HeadraceError(f"{path}: values {array.min()} to {array.max()}; "
+                            f"integers of {q.lo} to {q.hi} or real numbers are supported")
+    return array.reshape(-1, *target.shape).astype(np.int16)
+
+
+def _image(path: Path, target: Tensor) -> Activations:
+    channels, height, width = target.shape
+    if channels not in _MODES or height * width == 1:
+        raise HeadraceError(f"{path}: an image cannot be the network's input of shape "
+                            f"{target.shape}; .npz and .npy are supported")
+    with Image.open(path) as source:
+        image = _fit(source.convert(_MODES[channels]), height, width)
+    pixels = np.asarray(image, np.int16).reshape(1, height, width, channels).transpose(0, 3, 1, 2)
+    q = target.quantisation
+    return pixels + np.int16(q.lo)
+
+
+def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
+    if image.size == (width, height):
+        return image
+    if image.width < width or image.height < height:
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+    factor = max(height * _SHORTER_SIDE / image.height, width * _SHORTER_SIDE / image.width)
+    image = image.resize((round(image.width * factor), round(image.height * factor)),
+                         Image.Resampling.BILINEAR)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))

@@ -1,0 +1,114 @@
+"""ONNX Runtime as the judge: the same network, carried out by its integer kernels.
+
+ONNX Runtime computes with integers only after it has fused the quantised operators, and on x86
+processors without VNNI its defaults saturate sums of int8 products at 16 bits. The settings here
+avoid both, so that its results are those of exact integer arithmetic. One operator has no integer
+kernel: in the average of a window exact ties may go either way (see :py:`graph.Pool`).
+"""
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from headrace.gen import onnx_probe
+from headrace.gen.errors import HeadraceError
+from headrace.gen.graph import Graph
+from headrace.sim import reference
+from headrace.sim.reference import Activations, Integers
+
+_ERRORS = tuple(
+    getattr(ort_errors, name)
+    for name in ("EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph",
+                 "InvalidProtobuf", "NoModel", "NotImplemented", "RuntimeException"))
+
+_LOG_ERRORS_ONLY = 3
+ort.set_default_logger_severity(_LOG_ERRORS_ONLY)
+
+
+def tensors(path: str | PathLike[str], graph: Graph, x: Integers) -> dict[str, Activations]:
+    """Every tensor of `graph` by name, (N, C, H, W), as ONNX Runtime computes it from `path`.
+
+    Parameters
+    ----------
+    path
+        The ONNX file that `graph` was imported from.
+    x
+        Quantised inputs (N, C, H, W).
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If ONNX Runtime refuses the model, or computes part of it without integers.
+    """
+    path = Path(path)
+    names = [name for name in graph.tensors if name != graph.input]
+    try:
+        session = _session(path, graph)
+        (source,) = session.get_inputs()
+        feeds = _feeds(graph, x, real=source.type == "tensor(float)").reshape(len(x), *source.shape)
+        runs = [session.run(names, {source.name: feed}) for feed in feeds]
+    except _ERRORS as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise HeadraceError(f"{path}: ONNX Runtime cannot run it: {reason}") from error
+    results = {graph.input: x.astype(np.int16)}
+    for name, values in zip(names, zip(*runs, strict=True), strict=True):
+        shape = len(x), *graph.tensors[name].shape
+        results[name] = np.concatenate(values).reshape(shape).astype(np.int16)
+    return results
+
+
+def compare(graph: Graph, path: str | PathLike[str], x: Integers, *,
+            layers: bool = False) -> dict[str, int]:
+    """Count, for each tensor, the elements in which the reference and ONNX Runtime differ.
+
+    ``layers`` feeds each node of the reference with ONNX Runtime's tensors, so that a difference
+    is counted only where it arises.
+    """
+    theirs = tensors(path, graph, x)
+    if layers:
+        ours = {graph.input: theirs[graph.input]}
+        for node in graph.nodes:
+            inputs = [theirs[name] for name in node.inputs]
+            ours[node.output] = reference.apply(node, inputs, graph.tensors)
+    else:
+        ours = reference.run(graph, x)
+    return {name: int(np.count_nonzero(ours[name] != theirs[name])) for name in graph.tensors}
+
+
+def _session(path: Path, graph: Graph) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = _LOG_ERRORS_ONLY
+    options.intra_op_num_threads = 1
+    if any(tensor.quantisation.signed for tensor in graph.tensors.values()):
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
+    else:  # makes int8 weights uint8, for which there are exact kernels
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    with TemporaryDirectory() as folder:
+        optimised = Path(folder, "optimised.onnx")
+        options.optimized_model_filepath = str(optimised)
+        session = ort.InferenceSession(onnx_probe.probe(path, graph), options,
+                                       providers=["CPUExecutionProvider"])
+        rounding = onnx_probe.float_operators(optimised)
+    if rounding:
+        raise HeadraceError(
+            f"{path}: ONNX Runtime computes {', '.join(rounding)} with real numbers; it can be "
+            "compared where activations and weights are uint8/uint8, uint8/int8 or int8/int8")
+    return session
+
+
+def _feeds(graph: Graph, x: Integers, *, real: bool) -> npt.NDArray[np.generic]:
+    """`x` as the model takes it: in its integer type, or so that QuantizeLinear gives `x` again."""
+    q = graph.tensors[graph.input].quantisation
+    if not real:
+        return x.astype(np.int8 if q.signed else np.uint8)
+    scale = np.float32(q.scale)
+    with np.errstate(over="ignore", under="ignore"):
+        feeds = (x.astype(np.int32) - q.zero_point).astype(np.float32) * scale
+        again = np.clip(np.rint(feeds / scale) + np.float32(q.zero_point), q.lo, q.hi)
+    if not np.array_equal(again, x):
+        raise HeadraceError(f"input scale {q.scale:g} is too extreme for float inputs")
+    return feeds

@@ -1,0 +1,127 @@
+"""The integer graph carried out in numpy, exactly: what all hardware is compared with."""
+from collections.abc import Iterator
+from itertools import product
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool, Tensor, Window
+from headrace.gen.rules import AddRule
+
+Integers = npt.NDArray[np.integer]
+Activations = npt.NDArray[np.int16]
+Number = TypeVar("Number", np.int16, np.float64)
+
+_CHUNK_ELEMENTS = 1 << 20  # of the largest tensor, computed at once
+
+
+def requantise(acc: npt.NDArray[np.generic], multiplier: npt.NDArray[np.float32] | np.float32,
+               zero_point: int, lo: int, hi: int) -> Activations:
+    """``clip(rint(float32(acc) * multiplier) + zero_point, lo, hi)`` in float32, ties to even.
+
+    ``acc`` holds integers of any type (in float64, up to 2**53). ``multiplier`` broadcasts against
+    it.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        steps = np.rint(acc.astype(np.float32) * np.float32(multiplier))
+    limited = np.clip(steps, lo - zero_point, hi - zero_point).astype(np.int16)
+    shifted: Activations = limited + np.int16(zero_point)
+    return shifted
+
+
+def average(total: Integers, multiplier: np.float32, zero_point: int, lo: int,
+            hi: int) -> Activations:
+    """``clip(rint(float32(total) * multiplier + zero_point), lo, hi)`` in float32, ties to even."""
+    with np.errstate(over="ignore", under="ignore"):
+        y = np.rint(total.astype(np.float32) * np.float32(multiplier) + np.float32(zero_point))
+    limited: Activations = np.clip(y, lo, hi).astype(np.int16)
+    return limited
+
+
+def add(a: Integers, b: Integers, *, zero_points: tuple[int, int],
+        factors: tuple[np.float32, np.float32], zero_point: int, lo: int, hi: int) -> Activations:
+    """ONNX Runtime's QLinearAdd; see :class:`headrace.gen.rules.AddRule`. Addends have 8 bits."""
+    rule = AddRule(factors, (*zero_points, zero_point), lo, hi)
+    levels = np.arange(-128, 256)
+    sums = rule(levels[:, None], levels).astype(np.int16)
+    found: Activations = sums[a.astype(np.intp) + 128, b.astype(np.intp) + 128]
+    return found
+
+
+def run(graph: Graph, x: Integers) -> dict[str, Activations]:
+    """Every tensor of the network, by name, as arrays (N, C, H, W), for inputs (N, C, H, W)."""
+    source = graph.tensors[graph.input]
+    assert x.shape[1:] == source.shape, f"expected (N, *{source.shape}), not {x.shape}"
+    assert x.dtype.kind in "iu" and len(x)
+    assert source.quantisation.lo <= x.min() and x.max() <= source.quantisation.hi
+    largest = max(np.prod(tensor.shape) for tensor in graph.tensors.values())
+    count = max(1, int(_CHUNK_ELEMENTS // largest))
+    chunks = [_run(graph, x[start:start + count]) for start in range(0, len(x), count)]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in graph.tensors}
+
+
+def _run(graph: Graph, x: Integers) -> dict[str, Activations]:
+    values = {graph.input: x.astype(np.int16)}
+    for node in graph.nodes:
+        values[node.output] = apply(node, [values[name] for name in node.inputs], graph.tensors)
+    return values
+
+
+def apply(node: Node, inputs: list[Activations], tensors: dict[str, Tensor]) -> Activations:
+    """One node's output (N, C, H, W)."""
+    x, zp = inputs[0], tensors[node.inputs[0]].quantisation.zero_point
+    y_zp = tensors[node.output].quantisation.zero_point
+    match node:
+        case Conv():
+            acc = accumulate(node, x, zp)
+            return requantise(acc, node.multiplier[:, None, None], y_zp, node.lo, node.hi)
+        case Pool(kind="max"):
+            out: Activations | None = None
+            for _, tap in _taps(x, node.window, outside=np.iinfo(np.int16).min):
+                out = tap if out is None else np.maximum(out, tap)
+            assert out is not None
+            return np.clip(out, node.lo, node.hi)
+        case Pool():
+            total = np.zeros(1, np.int32)
+            for _, tap in _taps(x, node.window, outside=zp):
+                total = total + (tap.astype(np.int32) - zp)
+            return average(total, node.multiplier, y_zp, node.lo, node.hi)
+        case GlobalAveragePool():
+            sums = (x.astype(np.int64) - zp).sum(axis=(2, 3), keepdims=True)
+            return requantise(sums, node.multiplier, y_zp, node.lo, node.hi)
+        case Add():
+            return add(*inputs, zero_points=(zp, tensors[node.inputs[1]].quantisation.zero_point),
+                       factors=node.factors, zero_point=y_zp, lo=node.lo, hi=node.hi)
+
+
+def accumulate(node: Conv, x: Activations, zero_point: int) -> npt.NDArray[np.float64]:
+    """The exact integer sums of a convolution, with the bias, (N, C, H, W).
+
+    They are computed in float64, which is exact below 2**53, because that is what BLAS is fast at.
+    """
+    weight = node.weight.astype(np.float64)
+    acc: npt.NDArray[np.float64] | None = None
+    for (row, column), tap in _taps(x.astype(np.float64) - zero_point, node.window, outside=0):
+        factors = weight[:, :, row, column]
+        if node.depthwise:
+            term = tap * factors[:, 0, None, None]
+        else:
+            n, channels, height, width = tap.shape
+            term = (factors @ tap.reshape(n, channels, -1)).reshape(n, -1, height, width)
+        acc = term if acc is None else np.add(acc, term, out=acc)
+    assert acc is not None
+    acc += node.bias[:, None, None]
+    return acc
+
+
+def _taps(
+        x: npt.NDArray[Number], window: Window, *, outside: int,
+) -> Iterator[tuple[tuple[int, int], npt.NDArray[Number]]]:
+    """For each position in the kernel, the image that it sees under the moving window."""
+    top, left, bottom, right = window.pads
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=outside)
+    height, width = window.output_size(*x.shape[2:])
+    for row, column in product(range(window.kernel[0]), range(window.kernel[1])):
+        yield (row, column), padded[:, :, row::window.stride[0], column::window.stride[1]][
+            :, :, :height, :width]

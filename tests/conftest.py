@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+from small_models import every_operator
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real networks and images, which is no part of the repository."""
+    if not (SHARED / "models").is_dir():
+        pytest.skip(f"needs the real networks of {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def digits() -> Path:
+    """The bundled network."""
+    return Path(__file__).parents[1] / "models" / "digits.onnx"
+
+
+@pytest.fixture(scope="session")
+def digits_images(digits: Path) -> Path:
+    """Held-out images of the bundled network, with labels."""
+    return digits.with_name("digits_test.npz")
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that uses every operator."""
+    return every_operator(tmp_path_factory.mktemp("small") / "small.onnx")

@@ -1,0 +1,36 @@
+"""A small network that uses every operator."""
+from pathlib import Path
+
+import numpy as np
+
+from onnx_models import Q, QdqModel
+
+SHAPE = (3, 8, 6)
+
+
+def every_operator(path: Path) -> Path:
+    """Save a network of dense, depthwise and pointwise convolutions, pools, a residual and a classifier."""
+    rng = np.random.default_rng(7)
+
+    def weight(*shape: int) -> np.ndarray:
+        return rng.integers(-100, 100, shape).astype(np.int8)
+
+    model = QdqModel()
+    x = model.input(SHAPE, Q(0.02, 120))
+    x = model.conv(x, weight(4, 3, 3, 3), Q(0.05, 0), name="stem", pads=[1, 1, 1, 1], clip="Relu",
+                   bias=rng.integers(-500, 500, 4))
+    wide = model.conv(x, weight(8, 4, 1, 1), Q(0.04, 3), name="expand")
+    deep = model.conv(wide, weight(8, 1, 3, 3), Q(0.03, 100), name="depthwise", group=8, pads=[1, 1, 1, 1])
+    thin = model.conv(deep, weight(4, 8, 1, 1), Q(0.05, 130), name="project",
+                      scale=np.array([0.01, 0.02, 0.005, 0.011], np.float32))
+    x = model.operator("Add", [thin, x], Q(0.07, 111), name="add")
+    x = model.operator("MaxPool", [x], Q(0.07, 111), name="max", kernel_shape=[2, 2], strides=[2, 2])
+    x = model.conv(x, weight(6, 4, 3, 3), Q(0.09, 90), name="halve", pads=[0, 0, 1, 1], strides=[2, 2])
+    x = model.operator("AveragePool", [x], Q(0.09, 90), name="average", kernel_shape=[2, 1])
+    x = model.operator("GlobalAveragePool", [x], Q(0.08, 80), name="global")
+    x = model.node("Flatten", [x], "flat")
+    x = model.operator("Gemm", [model.quantise(x, Q(0.08, 80), name="flat_same"),
+                                model.weight("fc_w", weight(5, 6), 0.02, 0, 0)], Q(0.1, 128), name="fc",
+                       transB=1)
+    model.output(x, (5,))
+    return model.save(path)
