@@ -1,0 +1,160 @@
+"""The generated hardware, run on images and compared with the integer reference in every layer."""
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.gen import elaborate
+from headrace.gen.graph import Graph, Tensor
+from headrace.gen.plan import Plan
+from headrace.hdl.hierarchy import Hierarchy
+from headrace.hdl.network import Network
+from headrace.sim import amaranth_run, compiled, reference
+from headrace.sim.beats import Beats, Pattern, always
+
+Integers = npt.NDArray[np.integer]
+Progress = Callable[[int, int], None]
+Engine = Literal["cxxrtl", "amaranth"]
+
+DEADLINE = 100_000
+"""Cycles without any transfer after which a network counts as hung."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first value in which a layer differs from the reference."""
+
+    layer: str
+    frame: int
+    row: int
+    channel: int
+    column: int
+    value: int
+    reference: int
+
+    def __str__(self) -> str:
+        return (f"layer {self.layer}, frame {self.frame}, row {self.row}, channel {self.channel}, "
+                f"column {self.column}: {self.value}, reference {self.reference}")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A run of the hardware.
+
+    Attributes
+    ----------
+    beats : dict from layer name to :class:`Beats`
+    output : array (frames, channels, height, width)
+        What the network's output stream carried.
+    mismatches : dict from layer name to the number of values that differ from the reference
+    first : the first mismatch in time, if any
+    frame_ends : cycle of the last output beat of each frame
+    """
+
+    frames: int
+    multipliers: int
+    beats: dict[str, Beats]
+    output: npt.NDArray[np.int16]
+    mismatches: dict[str, int]
+    first: Mismatch | None
+    frame_ends: tuple[int, ...]
+
+    @property
+    def first_frame_latency(self) -> int:
+        """Cycles from the first input beat to the last output beat of the first frame."""
+        return self.frame_ends[0] + 1
+
+    @property
+    def cycles_per_frame(self) -> int | None:
+        """Cycles between the last two frames, back to back; None for a single frame."""
+        return self.frame_ends[-1] - self.frame_ends[-2] if self.frames > 1 else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"frames": self.frames, "mismatches": sum(self.mismatches.values()),
+                "cycles_per_frame": self.cycles_per_frame,
+                "first_frame_latency": self.first_frame_latency, "multipliers": self.multipliers,
+                "layers": [{"name": name, "mismatches": count, "first_beat": int(self.beats[name].cycle[0]),
+                            "last_beat": int(self.beats[name].cycle[-1])}
+                           for name, count in self.mismatches.items()]}
+
+
+def run(graph: Graph, plan: Plan, x: Integers, *, engine: Engine = "cxxrtl", valid: Pattern = always,
+        ready: Pattern = always, progress: Progress | None = None) -> Result:
+    """Run the hardware on images, back to back, and compare each layer's output with the reference.
+
+    Parameters
+    ----------
+    x : array (frames, channels, height, width)
+    valid, ready : cycle patterns in which the input is offered and the output taken
+    progress : called with the number of output beats seen and expected
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If a tool is missing or the hardware hangs.
+    """
+    network = elaborate.network(graph, plan)
+    streams = network.streams()
+    image, out = graph.tensors[graph.input], graph.tensors[graph.output]
+    common: dict[str, Any] = dict(
+        inputs={"i": pack(x, image)}, outputs={"o": len(x) * out.height * out.channels},
+        valid={"i": valid}, ready={"o": ready}, deadline=DEADLINE, progress=progress)
+    if engine == "amaranth":
+        beats = amaranth_run.run(network, probes=streams, **common)
+    else:
+        hierarchy = Hierarchy(fast_rings=True)
+        hierarchy.build(network, probes=probes(network))
+        beats = compiled.compile(hierarchy).run(probes=list(streams), **common)
+    return compare(graph, plan, x, beats)
+
+
+def probes(network: Network) -> dict[str, Any]:
+    """Return every layer's output stream as named signals, for ports of the top module."""
+    return {f"{name}__{part}": getattr(stream, part) for name, stream in network.streams().items()
+            for part in ("valid", "ready", "payload")}
+
+
+def pack(x: Integers, tensor: Tensor) -> npt.NDArray[np.uint8]:
+    """Return the beats of images: row by row, channel by channel; shape (beats, width)."""
+    return np.ascontiguousarray(x.transpose(0, 2, 1, 3)).astype(np.uint8).reshape(-1, tensor.width)
+
+
+def unpack(payload: npt.NDArray[np.uint8], tensor: Tensor) -> npt.NDArray[np.int16]:
+    """Return the whole images in a stream of beats."""
+    beats = tensor.height * tensor.channels
+    rows = payload[:len(payload) // beats * beats].reshape(-1, tensor.height, tensor.channels, tensor.width)
+    values = rows.view(np.int8) if tensor.quantisation.signed else rows
+    return values.transpose(0, 2, 1, 3).astype(np.int16)
+
+
+def compare(graph: Graph, plan: Plan, x: Integers, beats: dict[str, Beats]) -> Result:
+    """Compare what the streams carried with the reference of a network of the same shapes."""
+    expected = reference.run(graph, x)
+    out = graph.tensors[graph.output]
+    mismatches, firsts = {}, []
+    for node in graph.nodes:
+        tensor, seen = graph.tensors[node.output], beats[node.name]
+        values = unpack(seen.payload, tensor)
+        wanted = expected[node.output][:len(values)]
+        mismatches[node.name] = int((values != wanted).sum()) + expected[node.output][len(values):].size
+        firsts += [(seen.cycle[index], mismatch) for index, mismatch
+                   in _differences(node.name, values, wanted)]
+    per_frame = out.height * out.channels
+    ends = beats["o"].cycle[per_frame - 1::per_frame]
+    first = min(firsts, key=lambda item: int(item[0]), default=(0, None))[1]
+    return Result(len(x), plan.multipliers, beats, unpack(beats["o"].payload, out), mismatches, first,
+                  tuple(int(cycle) for cycle in ends))
+
+
+def _differences(name: str, values: Integers, wanted: Integers) -> Iterator[tuple[int, Mismatch]]:
+    """Yield the first difference in stream order, with the number of its beat."""
+    _, channels, height, _ = values.shape
+    ordered = (values != wanted).transpose(0, 2, 1, 3)
+    where = np.argwhere(ordered)
+    if len(where):
+        frame, row, channel, column = (int(index) for index in where[0])
+        at = frame, channel, row, column
+        yield ((frame * height + row) * channels + channel,
+               Mismatch(name, frame, row, channel, column, int(values[at]), int(wanted[at])))
