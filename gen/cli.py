@@ -1,0 +1,160 @@
+"""The command line."""
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from headrace.gen import report
+from headrace.gen.build import build
+from headrace.gen.errors import HeadraceError
+from headrace.gen.info import info
+from headrace.gen.onnx_import import load
+from headrace.gen.plan import plan
+from headrace.gen.synthesis import TARGETS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit code: 0, or 1 after one line on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except HeadraceError as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("headrace: interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="headrace", description="Verilog for quantised ONNX image networks: streaming, weights in ROM.")
+    parser.add_argument("--version", action="version", version=f"headrace {version('headrace')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[Any], int], text: str, *, as_json: bool = True) -> Any:
+        added = commands.add_parser(name, help=text, description=text)
+        added.add_argument("model", type=Path, metavar="MODEL", help="quantised ONNX file")
+        if as_json:
+            added.add_argument("--json", action="store_true", help="print one JSON object")
+        added.set_defaults(run=run)
+        return added
+
+    def with_plan(added: Any) -> None:
+        added.add_argument("--cycles", type=_positive, metavar="N",
+                           help="cycles per frame that every layer must meet (default: one pixel per clock, "
+                                "or four cycles per beat of the busiest stream if that is more)")
+
+    def with_inputs(added: Any) -> None:
+        added.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE",
+                           help="one .npz (array x) or .npy file, or images")
+        added.add_argument("--frames", type=_positive, metavar="N", help="use only the first N frames")
+
+    command("info", _info, "Show layers, shapes, weights, multiplications, quantisation.")
+    added = command("build", _build, "Write Verilog, a file list and the plan.", as_json=False)
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    with_plan(added)
+    added = command("check", _check, "Compare the integer reference with ONNX Runtime on every tensor.")
+    with_inputs(added)
+    added = command("sim", _sim, "Run the hardware and compare every layer with the integer reference.")
+    with_inputs(added)
+    with_plan(added)
+    added.add_argument("--engine", choices=("cxxrtl", "amaranth"), default="cxxrtl")
+    added = command("synth", _synth, "Synthesise every layer with yosys and report resources.")
+    added.add_argument("--target", choices=sorted(TARGETS), required=True)
+    added.add_argument("--jobs", type=_positive, default=os.cpu_count(), metavar="N",
+                       help="layers synthesised at a time")
+    with_plan(added)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text}")
+    return value
+
+
+def _show(options: Any, content: dict[str, Any], table: Callable[[], Any]) -> None:
+    if options.json:
+        print(json.dumps(content))
+    else:
+        Console(width=None if sys.stdout.isatty() else 240).print(table())  # no line is cut in a file
+
+
+@contextmanager
+def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal's standard error while the body runs; yields what to call with done, total."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _info(options: Any) -> int:
+    network = info(load(options.model))
+    _show(options, network.to_json(), lambda: report.info_table(network))
+    return 0
+
+
+def _build(options: Any) -> int:
+    graph = load(options.model)
+    files = build(graph, plan(graph, cycles=options.cycles), options.output)
+    print(f"{options.output}: {len(files)} Verilog files, plan.json")
+    return 0
+
+
+def _inputs(options: Any, graph: Any) -> Any:
+    from headrace.sim import inputs
+    return inputs.load(options.inputs, graph)[:options.frames]
+
+
+def _check(options: Any) -> int:
+    from headrace.sim import oracle
+    graph = load(options.model)
+    x = _inputs(options, graph)
+    counts = oracle.compare(graph, options.model, x)
+    mismatches = sum(counts.values())
+    content = {"frames": len(x), "mismatches": mismatches, "tensors": counts}
+    _show(options, content, lambda: report.check_table(graph, counts, len(x)))
+    return 1 if mismatches else 0
+
+
+def _sim(options: Any) -> int:
+    from headrace.sim import verify
+    from headrace.sim.score import score
+    graph = load(options.model)
+    x = _inputs(options, graph)
+    layout = plan(graph, cycles=options.cycles)
+    with _progress(f"simulating {len(x)} frames") as progress:
+        result = verify.run(graph, layout, x, engine=options.engine, progress=progress)
+    answers = score(graph, options.inputs, result.output)
+    _show(options, result.to_json() | answers.to_json(),
+          lambda: report.simulation_table(result, layout, answers))
+    if result.first is not None:
+        print(f"headrace: hardware and reference differ first in {result.first}", file=sys.stderr)
+    return 1 if sum(result.mismatches.values()) or answers.differing else 0
+
+
+def _synth(options: Any) -> int:
+    from headrace.gen.build import netlist
+    from headrace.gen.synthesis import synthesise
+    graph = load(options.model)
+    layout = plan(graph, cycles=options.cycles)
+    with _progress(f"synthesising for {options.target}") as progress:
+        resources = synthesise(netlist(graph, layout), target=options.target, jobs=options.jobs,
+                               progress=progress)
+    _show(options, resources.to_json(), lambda: report.synthesis_table(resources))
+    return 0

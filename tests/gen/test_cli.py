@@ -1,0 +1,124 @@
+"""The command line, as a user meets it."""
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from PIL import Image
+
+from headrace.gen.cli import main
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_info(capsys: pytest.CaptureFixture[str], digits: Path) -> None:
+    code, out, err = run(capsys, "info", digits, "--json")
+    network = json.loads(out)
+    assert (code, err) == (0, "")
+    assert network["weights"] == 1992 and network["multiplications"] == 57_072
+    assert network["input"] == [1, 8, 8] and network["output"] == [10, 1, 1]
+    assert network["layers"][0]["kernel"] == [3, 3]
+    code, out, err = run(capsys, "info", digits)
+    assert code == 0 and "15 layers, 1,992 weights, 57,072 multiplications per frame" in out
+
+
+def test_build(capsys: pytest.CaptureFixture[str], small: Path, tmp_path: Path) -> None:
+    code, out, err = run(capsys, "build", small, "-o", tmp_path / "out", "--cycles", 5000)
+    assert (code, err) == (0, "")
+    assert (tmp_path / "out" / "rtl" / "top.v").exists()
+    assert json.loads((tmp_path / "out" / "plan.json").read_text())["cycles_per_frame_budget"] == 5000
+
+
+@pytest.mark.parametrize("engine", ("cxxrtl", "amaranth"))
+def test_sim(capsys: pytest.CaptureFixture[str], small: Path, tmp_path: Path, engine: str) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (3, 3, 8, 6)))
+    code, out, err = run(capsys, "sim", small, "--inputs", tmp_path / "x.npy", "--frames", 2, "--json",
+                         "--engine", engine)
+    result = json.loads(out)
+    assert code == 0
+    assert result["frames"] == 2 and result["mismatches"] == 0
+    assert 0 < result["cycles_per_frame"] < result["first_frame_latency"] < 5000
+    assert result["multipliers"] > 0
+    assert "accuracy" not in result
+
+
+def test_sim_knows_labels(capsys: pytest.CaptureFixture[str], digits: Path, digits_images: Path) -> None:
+    code, out, _ = run(capsys, "sim", digits, "--inputs", digits_images, "--frames", 10)
+    assert code == 0
+    assert "accuracy: 10 of 10, 100.0%" in out and "10 frames, 0 mismatches" in out
+
+
+def test_sim_takes_images(capsys: pytest.CaptureFixture[str], small: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 6, 3)).astype(np.uint8)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    code, out, _ = run(capsys, "sim", small, "--inputs", tmp_path / "a.png", tmp_path / "b.png", "--json")
+    assert code == 0 and json.loads(out)["frames"] == 2
+
+
+def test_sim_tells_wrong_answers(capsys: pytest.CaptureFixture[str], small: Path, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 6))
+    np.savez(tmp_path / "x.npz", x=x, y=np.full((2, 5), 300))
+    code, out, _ = run(capsys, "sim", small, "--inputs", tmp_path / "x.npz", "--json")
+    assert code == 1 and json.loads(out)["differing"] == 10
+
+
+def test_check(capsys: pytest.CaptureFixture[str], digits: Path, digits_images: Path) -> None:
+    code, out, err = run(capsys, "check", digits, "--inputs", digits_images, "--json")
+    result = json.loads(out)
+    assert (code, err) == (0, "")
+    assert result["frames"] == 400 and result["mismatches"] == 0 and len(result["tensors"]) == 16
+
+
+def test_synth(capsys: pytest.CaptureFixture[str], small: Path) -> None:
+    code, out, err = run(capsys, "synth", small, "--target", "ice40", "--json", "--cycles", 6000)
+    report = json.loads(out)
+    assert (code, err) == (0, "") and report["total"]["writable_memories"] == 0
+    assert {"name", "lut", "ff", "dsp", "bram"} <= set(report["layers"][0])
+
+
+def float_model(path: Path) -> Path:
+    x = helper.make_tensor_value_info("x", 1, (1, 3, 8, 8))
+    y = helper.make_tensor_value_info("y", 1, (1, 3, 8, 8))
+    onnx.save(helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])),
+              path)
+    return path
+
+
+@pytest.mark.parametrize("command", ("info", "build", "sim", "synth", "check"))
+@pytest.mark.parametrize("kind", ("truncated", "float", "missing"))
+def test_bad_model_is_one_line_and_nothing_written(
+        capsys: pytest.CaptureFixture[str], digits: Path, digits_images: Path, tmp_path: Path, command: str,
+        kind: str) -> None:
+    model = tmp_path / "net.onnx"
+    if kind == "truncated":
+        model.write_bytes(digits.read_bytes()[:9000])
+    elif kind == "float":
+        float_model(model)
+    options = {"info": [], "build": ["-o", tmp_path / "out"], "sim": ["--inputs", digits_images],
+               "check": ["--inputs", digits_images], "synth": ["--target", "ecp5"]}[command]
+    before = sorted(tmp_path.iterdir())
+    code, out, err = run(capsys, command, model, *options)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"headrace: {model}: ")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("options", (["--frames", "0"], ["--engine", "verilator"], []))
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], digits: Path, options: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["sim", str(digits), *options])
+    assert caught.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_impossible_budget(capsys: pytest.CaptureFixture[str], digits: Path, tmp_path: Path) -> None:
+    code, out, err = run(capsys, "build", digits, "-o", tmp_path / "out", "--cycles", 10)
+    assert (code, out) == (1, "") and "unrolled, more than the 10 allowed: allow at least" in err
+    assert not list(tmp_path.iterdir())
