@@ -14,6 +14,7 @@ from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.network import Network
 from headrace.hdl.output_stationary import OutputStationary
+from headrace.hdl.requantisation import signed_width
 from headrace.hdl.rows import RowFormat
 from headrace.hdl.window import Depthwise, MaxPool
 
@@ -87,4 +88,4 @@ def sum_shape(weights: npt.NDArray[Any], x: Tensor) -> Shape:
 
 
 def _signed(low: int, high: int) -> Shape:
-    return signed(max(high.bit_length(), (~low).bit_length() if low < 0 else 0) + 1)
+    return signed(signed_width(low, high))

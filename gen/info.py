@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool, Quantisation
+from headrace.hdl.requantisation import signed_width
 
 Shape = tuple[int, int, int]
 
@@ -60,8 +61,7 @@ def _layers(graph: Graph) -> Iterator[LayerInfo]:
             kernel, stride, pads = node.window.kernel, node.window.stride, node.window.pads
         if isinstance(node, Conv):
             weights, products = node.weight.size, node.weight.size * y.height * y.width
-            bits = max(int(w).bit_length() if w >= 0 else (~int(w)).bit_length()
-                       for w in (node.weight.min(), node.weight.max())) + 1
+            bits = signed_width(int(node.weight.min()), int(node.weight.max()))
         yield LayerInfo(node.name, _operation(node), x.shape, y.shape, kernel, stride, pads, weights, bits,
                         products, y.quantisation, (node.lo, node.hi))
 

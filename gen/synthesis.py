@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from amaranth import ClockSignal, Instance, Module, ResetSignal, Value
+from amaranth import Module, Value
 from amaranth.back import rtlil  # type: ignore[attr-defined]
-from amaranth.lib.wiring import In
 from joblib import Parallel, delayed
 
 from headrace.gen import verilog, yosys
 from headrace.gen.errors import HeadraceError
-from headrace.hdl.hierarchy import Hierarchy
+from headrace.hdl.hierarchy import Hierarchy, instance, ports
 
 _XILINX = "scratchpad -set abc9.verify false\nsynth_xilinx -family {} -noiopad -noclkbuf -top {{}}"
 
@@ -172,16 +171,13 @@ def _synthesise(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str
 def _bundle(hierarchy: Hierarchy, names: list[str]) -> str:
     """Return RTLIL of a module that has the given modules side by side, and all their ports."""
     m = Module()
-    ports: dict[str, tuple[Value, None]] = {}
+    made: dict[str, tuple[Value, None]] = {}
     for name in names:
-        interface = hierarchy.signatures[name].create(path=(name,))
-        m.submodules[name] = Instance(name, **{
-            f"{'i' if member.flow is In else 'o'}_{'__'.join(map(str, path))}": Value.cast(value)
-            for path, member, value in hierarchy.signatures[name].flatten(interface)},
-            i_clk=ClockSignal(), i_rst=ResetSignal())
-        ports |= {f"{name}__{'__'.join(map(str, path))}": (Value.cast(value), None)
-                  for path, _, value in hierarchy.signatures[name].flatten(interface)}
-    text: str = rtlil.convert(m, name=_BUNDLE, ports=ports, emit_src=False)
+        signature = hierarchy.signatures[name]
+        interface = signature.create(path=(name,))
+        m.submodules[name] = instance(name, signature, interface)
+        made |= {f"{name}__{port}": (value, None) for port, value, _ in ports(signature, interface)}
+    text: str = rtlil.convert(m, name=_BUNDLE, ports=made, emit_src=False)
     return text
 
 

@@ -55,10 +55,10 @@ class Hierarchy:
         sync: Any = ClockDomain("sync")  # here, so that every module has the same two ports for it
         fragment = Fragment.get(component, self)
         fragment.add_domains(sync)
-        ports = {"clk": (sync.clk, None), "rst": (sync.rst, None)}
-        ports |= {port: (value, None) for port, value, _ in _ports(component.signature, component)}
-        ports |= {probe: (Value.cast(value), None) for probe, value in probes.items()}
-        self.modules[name] = rtlil.convert(fragment, name=name, ports=ports, platform=self,
+        made = {"clk": (sync.clk, None), "rst": (sync.rst, None)}
+        made |= {port: (value, None) for port, value, _ in ports(component.signature, component)}
+        made |= {probe: (Value.cast(value), None) for probe, value in probes.items()}
+        self.modules[name] = rtlil.convert(fragment, name=name, ports=made, platform=self,
                                            emit_src=False)
 
     def add(self, name: str, component: Any) -> None:
@@ -70,16 +70,21 @@ class Hierarchy:
     def instance(self, name: str, interface: Any) -> Instance:
         """Return an instance of module :py:`name`, connected to the signals of :py:`interface`."""
         self.children[self._current].append(name)
-        ports = {f"{'i' if flow is In else 'o'}_{port}": value
-                 for port, value, flow in _ports(self.signatures[name], interface)}
-        return Instance(name, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
+        return instance(name, self.signatures[name], interface)
 
     def scoped(self, name: str) -> str:
         """Return the default name of a module below the present one; layers' names have no double `_`."""
         return name if self._current == "top" else f"{self._current}__{name}"
 
 
-def _ports(signature: Any, interface: Any) -> Iterator[tuple[str, Value, Any]]:
+def instance(name: str, signature: Any, interface: Any) -> Instance:
+    """Return an instance of a module with these ports, connected to the signals of :py:`interface`."""
+    return Instance(name, i_clk=ClockSignal(), i_rst=ResetSignal(), **{
+        f"{'i' if flow is In else 'o'}_{port}": value for port, value, flow in ports(signature, interface)})
+
+
+def ports(signature: Any, interface: Any) -> Iterator[tuple[str, Value, Any]]:
+    """Yield name, signal and direction of each port of a module with this signature."""
     for path, member, value in signature.flatten(interface):
         yield "__".join(map(str, path)), Value.cast(value), member.flow
 
