@@ -129,7 +129,7 @@ class Add(wiring.Component):
                  rows: tuple[int, int]) -> None:
         self.formats, self.rows = (a, b), rows
         self.scaling = scaling
-        self.scale = Scale(operands={"a": a.shape, "b": b.shape}, shape=o.shape, lanes=o.lanes,
+        self.scale = Scale(operands={"a": a.shape, "b": b.shape}, o=o,
                            scaling=scaling, steps=steps)
         super().__init__({"a": In(a.signature), "b": In(b.signature), "o": Out(o.signature)})
 

@@ -59,7 +59,7 @@ class InputStationary(wiring.Component):
         self.p_in, self.p_out, self.drain = p_in, p_out, drain
         self.groups, self.turns = i.channels // p_in, o.channels // p_out
         self.scaling = scaling
-        self.requantise = Requantise(sum=sum, shape=o.shape, count=p_out, lanes=o.lanes,
+        self.requantise = Requantise(sum=sum, count=p_out, o=o,
                                      scaling=scaling, steps=requantise_steps)
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
