@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """From the integer graph and a plan to gateware."""
 from collections.abc import Mapping
 from typing import Any

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Where streams part and meet again: fork, shortcut, add."""
 from amaranth import Array, Module, ShapeLike, Signal
 from amaranth.lib import stream, wiring

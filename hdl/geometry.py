@@ -111,6 +111,12 @@ class LandingRow:
     completes: bool  # the last row of its group
 
 
+def holding(height: int, group: int, first: int) -> Window:
+    """Return the window of a layer that holds each group of rows, the first of them shorter."""
+    above = group - first
+    return Window((group, 1), (group, 1), (above, 0, -(height + above) % group, 0))
+
+
 def group_rows(window: Window, height: int) -> tuple[list[GroupRow], list[LandingRow]]:
     """Return the turns of a layer that holds a window of ``K`` rows, and its input rows."""
     (kernel, _), (stride, _), (top, _, _, _) = window.kernel, window.stride, window.pads

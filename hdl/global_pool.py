@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Global average pooling."""
 from amaranth import Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The layer that holds its operands: dense convolution, expansion, fully connected."""
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +8,7 @@ from amaranth import Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.hdl.geometry import Image, Window, group_rows
+from headrace.hdl.geometry import Image, Window, group_rows, holding
 from headrace.hdl.hierarchy import place, place_copies
 from headrace.hdl.lane import MacLane
 from headrace.hdl.requantisation import Requantisation
@@ -67,11 +68,10 @@ class OutputStationary(wiring.Component):
         if o.channels % p_out:
             raise ValueError(f"p_out must divide the {o.channels} output channels, not {p_out!r}")
         self.hold = window
-        if (group := o.group) > 1:
+        if o.group > 1:
             if window != Window() or p_out != 1:
                 raise ValueError("Only a pointwise layer with p_out of 1 can send groups of rows")
-            above, below = group - o.first, -(i.height + group - o.first) % group
-            self.hold = Window((group, 1), (group, 1), (above, 0, below, 0))
+            self.hold = holding(i.height, o.group, o.first)
         self.formats = i, o
         self.window, self.pad = window, pad
         self.weight, self.weights, self.sum = weight, weights, sum

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """From sums to activations: the requantiser."""
 from collections.abc import Mapping
 from typing import Any

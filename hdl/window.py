@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The layer that passes a window by: depthwise convolution, maximum and average pooling."""
 from collections.abc import Sequence
 from typing import Any
