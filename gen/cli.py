@@ -17,7 +17,7 @@ from headrace.gen.build import build
 from headrace.gen.errors import HeadraceError
 from headrace.gen.info import info
 from headrace.gen.onnx_import import load
-from headrace.gen.plan import plan
+from headrace.gen.planner import plan
 from headrace.gen.synthesis import TARGETS
 
 

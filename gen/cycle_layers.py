@@ -1,13 +1,13 @@
-"""The sequencers of the gateware as processes: which beats they take and give, and in which cycle.
+"""The sequencers of the gateware as processes: which beats they move in which cycle.
 
-Each public function has the control of one component of :mod:`headrace.hdl`, and none of its data. ``i``, ``a``,
-``b`` and ``o`` are the streams of its ports.
+Each public function has the control of one component of :mod:`headrace.hdl` and no data.
 """
 from collections.abc import Sequence
+from itertools import count
 
 from headrace.gen.cycle_channel import Channel, Process, Queue, Scheduler
 from headrace.hdl.branch import Add
-from headrace.hdl.geometry import group_rows, merges, passing_groups
+from headrace.hdl.geometry import held_groups, merges, passing_groups
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.output_stationary import OutputStationary
@@ -18,17 +18,17 @@ from headrace.hdl.window import Depthwise, MaxPool
 FIRST = 1  # cycle of the first step where a ROM has to be read
 
 
-def source(o: Channel, beats: int) -> Process:
-    """Offer beat after beat."""
-    for _ in range(beats):
+def source(o: Channel, beats: int | None) -> Process:
+    """Offer so many beats, each at once; None is no end of them."""
+    for _ in count() if beats is None else range(beats):
         while o.offered is not None:
             yield o
         o.offer(o.taken + 1)
 
 
-def sink(i: Channel) -> Process:
-    """Take every beat at once."""
-    while True:
+def sink(i: Channel, beats: int) -> Process:
+    """Take so many beats, each at once."""
+    for _ in range(beats):
         while i.offered is None:
             yield i
         i.take(i.offered)
@@ -47,56 +47,68 @@ def fork(i: Channel, outputs: Sequence[Channel]) -> Process:
         i.take(max(o.taken for o in outputs))
 
 
-def output_stationary(layer: OutputStationary, i: Channel, o: Channel, scheduler: Scheduler) -> list[Process]:
-    landed, sums = Channel(scheduler), Channel(scheduler)
-    return [_landing(layer, i, landed), _sweeps(layer, landed, sums), _requantise(layer.requantise, sums, o)]
+def output_stationary(layer: OutputStationary, inputs: Sequence[Channel], o: Channel,
+                      scheduler: Scheduler) -> list[Process]:
+    (i,) = inputs
+    kept = min(layer.hold.kernel[0], layer.hold.stride[0])
+    landed = [Queue(scheduler) for _ in range(kept)]
+    free = [Queue(scheduler, [0]) for _ in range(kept)]
+    sums = Channel(scheduler)
+    return [_landing(layer, i, landed, free), _sweeps(layer, landed, free, sums),
+            _requantise(layer.requantise, sums, o)]
 
 
-def _landing(layer: OutputStationary, i: Channel, landed: Channel) -> Process:
+def _landing(layer: OutputStationary, i: Channel, landed: Sequence[Queue], free: Sequence[Queue]) -> Process:
     format, _ = layer.formats
-    _, rows = group_rows(layer.hold, format.height)
+    _, slots = held_groups(layer.hold, format.height)
     time = 0
     while True:
-        for row in rows:
+        for slot in slots:
+            if slot is not None:
+                while not free[slot].times:
+                    yield free[slot]
+                time = max(time, free[slot].times.popleft())
             for _ in range(format.channels):
                 while i.offered is None:
                     yield i
                 time = max(time, i.offered)
                 i.take(time)
                 time += 1
-            if row.completes:
-                landed.offer(time)
-                while landed.offered is not None:
-                    yield landed
-                time = landed.taken + 1
+            if slot is not None:
+                landed[slot].tell(time)
 
 
-def _sweeps(layer: OutputStationary, landed: Channel, sums: Channel) -> Process:
+def _sweeps(layer: OutputStationary, landed: Sequence[Queue], free: Sequence[Queue],
+            sums: Channel) -> Process:
     i, o = layer.formats
-    groups, _ = group_rows(layer.hold, i.height)
+    groups, _ = held_groups(layer.hold, i.height)
     span = layer.words * layer.selects
     time = FIRST
     while True:
         for group in groups:
-            if group.lands:
-                while landed.offered is None:
-                    yield landed
-                time = max(time, landed.offered)
+            slots = [slot for slot, lands in enumerate(group.lands) if lands]
+            for slot in slots:
+                while not landed[slot].times:
+                    yield landed[slot]
+                time = max(time, landed[slot].times.popleft())
             if not group.emits:
-                time += layer.words if group.enters else 1
-                if group.lands:
-                    landed.take(time - 1)
-                continue
-            for sweep in range(layer.sweeps * (sum(group.inside) if o.group > 1 else 1)):
-                sums.offer(time + span - 1)
-                while sums.offered is not None:
-                    yield sums
-                time = sums.taken + 1
-                if sweep == 0 and group.lands:
-                    landed.take(time - 1)
+                time += layer.words
+                for slot in slots:
+                    free[slot].tell(time)
+            else:
+                for sweep in range(layer.sweeps * (sum(group.inside) if o.group > 1 else 1)):
+                    sums.offer(time + span - 1)
+                    while sums.offered is not None:
+                        yield sums
+                    time = sums.taken + 1
+                    if sweep == 0:
+                        for slot in slots:
+                            free[slot].tell(time)
 
 
-def input_stationary(layer: InputStationary, i: Channel, o: Channel, scheduler: Scheduler) -> list[Process]:
+def input_stationary(layer: InputStationary, inputs: Sequence[Channel], o: Channel,
+                     scheduler: Scheduler) -> list[Process]:
+    (i,) = inputs
     sums = Channel(scheduler)
     processes = [_requantise(layer.requantise, sums, o)]
     if layer.drains:
@@ -105,25 +117,31 @@ def input_stationary(layer: InputStationary, i: Channel, o: Channel, scheduler: 
         sums = finished
     if layer.p_in > 1:
         collected = Channel(scheduler)
-        processes.append(_collect(i, collected, layer.p_in))
+        processes.append(_collect(i, collected, [[True] * layer.p_in], 1))
         i = collected
     return [*processes, _sums(layer, i, sums)]
 
 
-def _collect(i: Channel, o: Channel, count: int) -> Process:
+def _collect(i: Channel, o: Channel, takes: Sequence[Sequence[bool]], words: int) -> Process:
+    """Mirror :class:`headrace.hdl.collect.Collect`"""
     time = 0
     while True:
-        for index in range(count):
-            while i.offered is None:
-                yield i
-            time = max(time, i.offered)
-            if index == count - 1:
-                while o.offered is not None:
-                    yield o
-                time = max(time, o.taken)
-            i.take(time)
-            time += 1
-        o.offer(time)
+        for phase in takes:
+            last = len(phase) - 1
+            for _ in range(words):
+                for place, takes_beat in enumerate(phase):
+                    if takes_beat:
+                        while i.offered is None:
+                            yield i
+                        time = max(time, i.offered)
+                    if place == last:
+                        while o.offered is not None:
+                            yield o
+                        time = max(time, o.taken)
+                    if takes_beat:
+                        i.take(time)
+                    time += 1
+                o.offer(time)
 
 
 def _sums(layer: InputStationary, i: Channel, sums: Channel) -> Process:
@@ -160,37 +178,42 @@ def _drain(i: Channel, o: Channel, depth: int) -> Process:
             time = o.taken + 1
 
 
-def window(layer: Depthwise | MaxPool, i: Channel, o: Channel, scheduler: Scheduler) -> list[Process]:
-    done = Channel(scheduler)
+def window(layer: Depthwise | MaxPool, inputs: Sequence[Channel], o: Channel,
+           scheduler: Scheduler) -> list[Process]:
+    (i,) = inputs
+    x, _ = layer.formats
+    done, processes = Channel(scheduler), []
+    if x.group > 1:
+        groups = passing_groups(layer.window, x.height, x.group)
+        words = Channel(scheduler)
+        processes.append(_collect(i, words, [g.arrives for g in groups if any(g.arrives)], x.channels))
+        i = words
     if isinstance(layer, MaxPool):
-        return [_pass_window(layer, i, done, 0), _register(done, o)]
-    return [_pass_window(layer, i, done, FIRST), _requantise(layer.requantise, done, o)]
+        return [*processes, _pass_window(layer, i, done, 0), _register(done, o)]
+    return [*processes, _pass_window(layer, i, done, FIRST), _requantise(layer.requantise, done, o)]
 
 
-def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, first: int) -> Process:
-    """Mirror :py:`headrace.hdl.window.pass_window()`"""
+def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: int) -> Process:
+    """Mirror :py:`headrace.hdl.window.pass_window()` from the cycle of the first possible step"""
     x, y = layer.formats
     groups = passing_groups(layer.window, x.height, x.group)
     joins, last = merges(groups), len(groups) - 1
     selects, copies = layer.window.taps // layer.p_in, y.channels // x.channels
-    time, number, ahead = 0, 0, 0
+    number, ahead = 0, 0
     while True:
-        group = groups[number]
-        joined = 0
+        group, joined = groups[number], 0
         for channel in range(x.channels):
-            for arrives in group.arrives[:-1]:
-                if arrives:
-                    while i.offered is None:
-                        yield i
-                    time = max(time, i.offered)
-                    i.take(time)
-                time += 1
-            waits = group.arrives[-1] and channel >= ahead
-            time = max(time, first)
+            waits = any(group.arrives) and channel >= ahead
+            may_join = joins and number == last and joined == channel
             if waits:
                 while i.offered is None:
                     yield i
                 time = max(time, i.offered)
+            elif may_join and layer.patience:
+                if i.offered is None:
+                    i.ask(time + layer.patience)
+                    yield i
+                time = min(time + layer.patience, time if i.offered is None else max(time, i.offered))
             for _ in range(copies if group.emits else 0):
                 done.offer(time + selects - 1)
                 while done.offered is not None:
@@ -200,7 +223,7 @@ def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, first: i
                 time += 1
             if waits:
                 i.take(time - 1)
-            elif joins and number == last and joined == channel:
+            elif may_join:
                 if i.offered is None:
                     i.ask(time - 1)
                     yield i
@@ -223,7 +246,9 @@ def _register(i: Channel, o: Channel) -> Process:
         o.offer(i.taken + 1)
 
 
-def global_pool(layer: GlobalPool, i: Channel, o: Channel, scheduler: Scheduler) -> list[Process]:
+def global_pool(layer: GlobalPool, inputs: Sequence[Channel], o: Channel,
+                scheduler: Scheduler) -> list[Process]:
+    (i,) = inputs
     sums = Channel(scheduler)
     return [_across(layer, i, sums), _requantise(layer.requantise, sums, o)]
 
@@ -246,9 +271,9 @@ def _across(layer: GlobalPool, i: Channel, sums: Channel) -> Process:
                     time = sums.taken
 
 
-def add(layer: Add, a: Channel, b: Channel, o: Channel, scheduler: Scheduler) -> list[Process]:
+def add(layer: Add, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
     processes, operands = [], []
-    for operand, rows, format in zip((a, b), layer.rows, layer.formats, strict=True):
+    for operand, rows, format in zip(inputs, layer.rows, layer.formats, strict=True):
         if rows:
             full, free, held = Queue(scheduler), Queue(scheduler, [0] * rows), Channel(scheduler)
             processes += [_enter(operand, full, free, format), _leave(held, full, free, format)]
@@ -303,14 +328,14 @@ def _add(operands: Sequence[Channel], o: Channel, steps: int) -> Process:
 
 
 def _requantise(layer: Requantise, i: Channel, o: Channel) -> Process:
-    count, steps = layer.serialise.count, layer.scale.digits.steps
+    together, steps = layer.serialise.count, layer.scale.digits.steps
     done = 0  # cycle in which the last sum was taken to be scaled
     while True:
         while i.offered is None:
             yield i
         time = max(i.offered, done)
         i.take(time)
-        for _ in range(count):
+        for _ in range(together):
             while o.offered is not None:
                 yield o
             time = done = max(time + steps, o.taken)

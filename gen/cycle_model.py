@@ -1,7 +1,7 @@
 """When every beat of a network moves, without simulating a single value.
 
-Each sequencer of the gateware is a process here that knows the same rules: which beats it takes and gives, and
-how many cycles lie between. Tests hold the result against the simulated hardware, beat by beat.
+Each sequencer of the gateware is a process here that knows the same rules: which beats it takes and gives,
+and how many cycles lie between. Tests hold the result against the simulated hardware, beat by beat.
 """
 from dataclasses import dataclass
 from typing import Any
@@ -37,18 +37,22 @@ class Timing:
         return self.frame_ends[0] + 1
 
     @property
-    def cycles_per_frame(self) -> int:
-        """Cycles between the last two frames."""
-        return self.frame_ends[-1] - self.frame_ends[-2]
+    def cycles_per_frame(self) -> float:
+        """Cycles between frames, the mean of all but the first, while the pipeline fills."""
+        _, begin, *_ = self.frame_ends
+        return (self.frame_ends[-1] - begin) / (len(self.frame_ends) - 2)
 
 
-def predict(network: Network, frames: int) -> Timing:
-    """Predict when each beat of a number of frames moves, to the cycle."""
+def predict(network: Network, frames: int, *, endless: bool = False) -> Timing:
+    """Predict when each beat of a number of frames moves, to the cycle.
+
+    ``endless`` lets more frames follow; the streams then hold part of them.
+    """
     scheduler = Scheduler()
-    i, outputs = Channel(scheduler), {name: Channel(scheduler) for name in network.layers}
-    makers: dict[str | None, Channel] = {None: i, **outputs}
+    makers: dict[str | None, Channel] = {name: Channel(scheduler) for name in (None, *network.layers)}
     readers = network.readers()
-    processes: list[Process] = [cycle_layers.source(i, frames * network.formats[0].beats)]
+    processes: list[Process] = [cycle_layers.source(
+        makers[None], None if endless else frames * network.formats[0].beats)]
     ports: dict[tuple[str, str], Channel] = {}
     for maker, places in readers.items():
         channel = makers[maker]
@@ -58,25 +62,25 @@ def predict(network: Network, frames: int) -> Timing:
         ports |= dict(zip(places, copies, strict=True))
     for name, (layer, inputs) in network.layers.items():
         streams = [ports[name, port] for port in inputs]
-        processes += _layer(layer, streams, outputs[name], scheduler)
+        processes += _layer(layer, streams, makers[name], scheduler)
     last = ports["", "o"]
-    processes.append(cycle_layers.sink(last))
+    processes.append(cycle_layers.sink(last, frames * network.formats[1].beats))
     scheduler.run(processes)
     per_frame = network.formats[1].beats
-    return Timing({name: channel.times for name, channel in outputs.items()},
+    return Timing({name: makers[name].times for name in network.layers},
                   tuple(last.times[per_frame - 1::per_frame]))
 
 
 def _layer(layer: Any, inputs: list[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
     match layer:
         case OutputStationary():
-            return cycle_layers.output_stationary(layer, *inputs, o, scheduler)
+            return cycle_layers.output_stationary(layer, inputs, o, scheduler)
         case InputStationary():
-            return cycle_layers.input_stationary(layer, *inputs, o, scheduler)
+            return cycle_layers.input_stationary(layer, inputs, o, scheduler)
         case Depthwise() | MaxPool():
-            return cycle_layers.window(layer, *inputs, o, scheduler)
+            return cycle_layers.window(layer, inputs, o, scheduler)
         case GlobalPool():
-            return cycle_layers.global_pool(layer, *inputs, o, scheduler)
+            return cycle_layers.global_pool(layer, inputs, o, scheduler)
         case Add():
-            return cycle_layers.add(layer, *inputs, o, scheduler)
+            return cycle_layers.add(layer, inputs, o, scheduler)
     raise TypeError(f"no model of {layer!r}")

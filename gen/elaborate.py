@@ -69,10 +69,11 @@ def layer(graph: Graph, node: Node, plan: LayerPlan, formats: Mapping[str, RowFo
             return GlobalPool(i=i, o=o, requantise_steps=steps,
                               scaling=requantise.average(node, x, y))
         case Pool(kind="max"):
-            return MaxPool(i=i, o=o, window=node.window, p_in=plan.p_in)
+            return MaxPool(i=i, o=o, window=node.window, p_in=plan.p_in, patience=plan.patience)
         case Pool():
             return Depthwise(i=i, o=o, window=node.window, pad=x.quantisation.zero_point,
-                             p_in=plan.p_in, weights=None, sum=sum_shape(np.ones((1, node.window.taps)), x),
+                             p_in=plan.p_in, patience=plan.patience, weights=None,
+                             sum=sum_shape(np.ones((1, node.window.taps)), x),
                              scaling=requantise.average(node, x, y), requantise_steps=steps)
         case Conv():
             weights = node.weight.reshape(y.channels, -1)
@@ -83,7 +84,7 @@ def layer(graph: Graph, node: Node, plan: LayerPlan, formats: Mapping[str, RowFo
                 return InputStationary(p_out=plan.p_out, drain=plan.drain, **common)
             common |= dict(window=node.window, pad=x.quantisation.zero_point)
             if plan.kind == "depthwise":
-                return Depthwise(**common)
+                return Depthwise(patience=plan.patience, **common)
             return OutputStationary(p_out=plan.p_out, **common)
 
 

@@ -1,5 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """Where streams part and meet again: fork, shortcut, add."""
+from collections.abc import Sequence
+
 from amaranth import Array, Module, ShapeLike, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -112,7 +114,7 @@ class Add(wiring.Component):
     scaling : :class:`Scaling`
     steps : :class:`int`
         Cycles that one beat may take.
-    rows : :class:`tuple` of two :class:`int`
+    rows : sequence of two :class:`int`
         Rows held of each operand; 0 for none.
 
     Members
@@ -127,7 +129,7 @@ class Add(wiring.Component):
     o: stream.Interface
 
     def __init__(self, *, a: RowFormat, b: RowFormat, o: RowFormat, scaling: AddRequantisation, steps: int,
-                 rows: tuple[int, int]) -> None:
+                 rows: Sequence[int]) -> None:
         self.formats, self.rows = (a, b), rows
         self.scaling = scaling
         self.scale = Scale(operands={"a": a.shape, "b": b.shape}, o=o,

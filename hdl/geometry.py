@@ -62,9 +62,7 @@ def first_group(window: Window, height: int, group: int) -> int:
 
 def merges(groups: list[PassingGroup]) -> bool:
     """Whether the last group, all padding, can pass together with the next frame's first."""
-    *_, before = groups[0].arrives
-    return (len(groups) > 1 and groups[-1].emits and not any(groups[-1].arrives)
-            and not groups[0].emits and before and sum(groups[0].arrives) == 1)
+    return len(groups) > 1 and groups[-1].emits and not any(groups[-1].arrives) and not groups[0].emits
 
 
 def passing_groups(window: Window, height: int, group: int) -> list[PassingGroup]:
@@ -90,25 +88,15 @@ def passing_groups(window: Window, height: int, group: int) -> list[PassingGroup
 
 
 @dataclass(frozen=True)
-class GroupRow:
-    """One turn of a layer that holds its window: ``stride`` rows enter, one output row leaves.
+class HeldGroup:
+    """One turn of a layer that holds its window: ``stride`` rows enter, or padding in their place.
 
-    The first turns of a frame may only fill the window (no output), the last may enter nothing (bottom
-    padding) or only drop rows that no window reaches.
+    The first turns of a frame may only fill the window.
     """
 
-    lands: bool  # at least one row of the image belongs to this group
-    enters: bool  # the window moves on
+    lands: tuple[bool, ...]  # which landing rows it takes
     emits: bool
     inside: list[bool]
-
-
-@dataclass(frozen=True)
-class LandingRow:
-    """An input row of such a layer: its slot among the landing rows, or None if no window needs it."""
-
-    slot: int | None
-    completes: bool  # the last row of its group
 
 
 def holding(height: int, group: int, first: int) -> Window:
@@ -117,22 +105,22 @@ def holding(height: int, group: int, first: int) -> Window:
     return Window((group, 1), (group, 1), (above, 0, -(height + above) % group, 0))
 
 
-def group_rows(window: Window, height: int) -> tuple[list[GroupRow], list[LandingRow]]:
-    """Return the turns of a layer that holds a window of ``K`` rows, and its input rows."""
+def held_groups(window: Window, height: int) -> tuple[list[HeldGroup], list[int | None]]:
+    """Return the turns of a layer that holds a window of ``K`` rows, and where its input rows land.
+
+    Of each group, ``min(K, stride)`` rows land side by side; rows that no window needs land nowhere.
+    """
     (kernel, _), (stride, _), (top, _, _, _) = window.kernel, window.stride, window.pads
     rows, _ = window.output_size(height, 1 << 30)
     kept = min(kernel, stride)
-    turn = min(0, -((kernel - 1 - top) // stride))  # the first whose window reaches row 0
-    groups: list[GroupRow] = []
-    landing: list[LandingRow] = []
-    while turn < rows or len(landing) < height:
-        group = [turn * stride - top + kernel - stride + index for index in range(stride)]
-        members = [row for row in group if 0 <= row < height]
-        for row in members:
-            slot = row - group[0] - (stride - kept)
-            landing.append(LandingRow(slot=slot if slot >= 0 and turn < rows else None,
-                                      completes=row == members[-1]))
-        groups.append(GroupRow(lands=bool(members), enters=turn < rows, emits=0 <= turn < rows,
-                               inside=window.inside(window.first_row(turn), height)))
-        turn += 1
-    return groups, landing
+    first = min(0, -((kernel - 1 - top) // stride))  # the first turn whose window reaches row 0
+    slots: list[int | None] = [None] * height
+    groups = []
+    for turn in range(first, rows):
+        landing = range(turn * stride - top + kernel - kept, turn * stride - top + kernel)
+        for slot, row in enumerate(landing):
+            if 0 <= row < height:
+                slots[row] = slot
+        groups.append(HeldGroup(lands=tuple(0 <= row < height for row in landing), emits=turn >= 0,
+                                inside=window.inside(window.first_row(turn), height)))
+    return groups, slots

@@ -7,6 +7,7 @@ from amaranth import Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.collect import Collect
 from headrace.hdl.geometry import Image
 from headrace.hdl.hierarchy import place, place_copies
 from headrace.hdl.lane import MacLane
@@ -92,7 +93,7 @@ class InputStationary(wiring.Component):
 
         operands = self.i
         if self.p_in > 1:
-            collect = Collect(i=i, count=self.p_in)
+            collect = Collect(i=i, takes=[[True] * self.p_in])
             place(m, platform, "collect", collect)
             wiring.connect(m, wiring.flipped(self.i), collect.i)
             operands = collect.o
@@ -114,48 +115,6 @@ class InputStationary(wiring.Component):
             m.d.comb += lane.x.eq(operands.payload[column])
             m.d.comb += [lane.weight.eq(rom.data), lane.first.eq(group == 0), lane.step.eq(step),
                          total.eq(lane.sum)]
-        return m
-
-
-class Collect(wiring.Component):
-    """Bring :py:`count` beats together in one, while the last such word is in use.
-
-    Members
-    -------
-    i : :py:`In(i.signature)`
-    o : :py:`Out(stream.Signature(ArrayLayout(ArrayLayout(i.shape, count), i.lanes)))`
-    """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, *, i: RowFormat, count: int) -> None:
-        self.format, self.count = i, count
-        words = data.ArrayLayout(data.ArrayLayout(i.shape, count), i.lanes)
-        super().__init__({"i": In(i.signature), "o": Out(stream.Signature(words))})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        early = [Signal(self.format.layout, name=f"early{index}", reset_less=True)
-                 for index in range(self.count - 1)]
-        held = Signal.like(self.o.payload, reset_less=True)
-        accept = Signal()
-        index, _, last = counter(m, self.count, accept, name="index")
-        m.d.comb += [
-            self.o.payload.eq(held),
-            self.i.ready.eq(~last | ~self.o.valid | self.o.ready),
-            accept.eq(self.i.valid & self.i.ready),
-        ]
-        for place_, register in enumerate(early):
-            with m.If(accept & (index == place_)):
-                m.d.sync += register.eq(self.i.payload)
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(accept & last):
-            m.d.sync += self.o.valid.eq(1)
-            for lane in range(self.format.lanes):
-                m.d.sync += [held[lane][position].eq(source[lane]) for position, source
-                             in enumerate([*early, self.i.payload])]
         return m
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from amaranth import Const, Module, Mux, Shape, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.hdl.geometry import Image, Window, group_rows, holding
+from headrace.hdl.geometry import Image, Window, held_groups, holding
 from headrace.hdl.hierarchy import place, place_copies
 from headrace.hdl.lane import MacLane
 from headrace.hdl.requantisation import Requantisation
@@ -23,8 +23,8 @@ class OutputStationary(wiring.Component):
 
     ``sum[o] = sum over c, kh, kw of x[c][kh][kw] * weight[o][c][kh][kw]``, then :class:`Requantise`. A turn
     (one output row) takes ``(C_in * taps / p_in) * (C_out / p_out)`` steps of one cycle. The rows of the
-    next turn land in a second ring meanwhile; they enter the window during the first sweep of the turn, and
-    only then is the input held up.
+    next turn land in rings of their own meanwhile, and enter the window during the first sweep of the turn.
+    The input is held up only while a row has nowhere to land.
 
     A pointwise layer can hold a group of rows, and send them as one (:py:`o.group`): a turn is then a group,
     and every sweep is made for each of its rows before the next.
@@ -102,7 +102,7 @@ class OutputStationary(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         (i, o), window, kernel = self.formats, self.hold, self.hold.kernel[0]
-        groups, landing_rows = group_rows(window, i.height)
+        groups, slots = held_groups(window, i.height)
         reach = window.columns(i.width)  # input column under each tap of each lane
         used = sorted({column for taps in reach for column in taps if column is not None})
         kept = min(kernel, window.stride[0])
@@ -114,17 +114,17 @@ class OutputStationary(wiring.Component):
         place(m, platform, "rom", rom)
 
         # The landing rows: one ring per row of the group, filled in turn.
-        landed = Signal()
+        landed = Signal(kept)
         landing = place_copies(m, platform, "landing", lambda: Ring(
             word=channels, columns=len(used), depth=self.words), kept)
-        accept = Signal()
-        m.d.comb += [self.i.ready.eq(~landed), accept.eq(self.i.valid & ~landed)]
+        accept, row_ends = Signal(), Signal()
+        row, _, _ = counter(m, i.height, row_ends, name="landing_row")
+        lands_now = [table([slot == index for slot in slots], row) for index in range(kept)]
+        m.d.comb += [self.i.ready.eq(~(Cat(lands_now) & landed).any()),
+                     accept.eq(self.i.valid & self.i.ready)]
         part, _, part_last = counter(m, self.side, accept, name="part")
         _, _, word_last = counter(m, self.words, accept & part_last, name="landing_word")
-        row_ends = accept & part_last & word_last
-        row, _, _ = counter(m, i.height, row_ends, name="landing_row")
-        with m.If(row_ends & table([r.completes for r in landing_rows], row)):
-            m.d.sync += landed.eq(1)
+        m.d.comb += row_ends.eq(accept & part_last & word_last)
         early = [data.View(i.layout, Signal(i.layout, name=f"early{index}", reset_less=True))
                  for index in range(self.side - 1)]
         for index, register in enumerate(early):
@@ -135,8 +135,7 @@ class OutputStationary(wiring.Component):
         turn_ends, step = Signal(), Signal()
         turn, _, _ = counter(m, len(groups), turn_ends, name="turn")
         emits = table([g.emits for g in groups], turn)
-        enters = table([g.enters for g in groups], turn)
-        lands = table([g.lands for g in groups], turn)
+        lands = [table([g.lands[slot] for g in groups], turn) for slot in range(kept)]
         select, _, select_last = counter(m, self.selects, step & emits, name="select")
         word_ends = step & (~emits | select_last)
         word, _, word_last = counter(m, self.words, word_ends, name="word")
@@ -161,24 +160,26 @@ class OutputStationary(wiring.Component):
         m.d.sync += address.eq(rom.address)
 
         first_sweep, finishes = Signal(), Signal()
-        ready = rom.valid & (~first_sweep | ~lands | landed)
+        ready = rom.valid & (~first_sweep | ~(Cat(lands) & ~landed).any())
         m.d.comb += [
             first_sweep.eq((sweep == 0) & (member == 0)),
             finishes.eq(emits & word_last & (select_last if o.group == 1 else 1)),
             self.requantise.i.valid.eq(ready & finishes),
-            step.eq(ready & enters & (~finishes | self.requantise.i.ready)),
-            turn_ends.eq(Mux(enters, sweep_ends & (~emits | sweep_last & member_last), ready)),
+            step.eq(ready & (~finishes | self.requantise.i.ready)),
+            turn_ends.eq(sweep_ends & (~emits | sweep_last & member_last)),
         ]
-        with m.If(lands & ((sweep_ends & first_sweep) | (ready & ~enters))):
-            m.d.sync += landed.eq(0)
+        for slot in range(kept):
+            with m.If(row_ends & lands_now[slot]):
+                m.d.sync += landed[slot].eq(1)
+            with m.If(sweep_ends & first_sweep & lands[slot]):
+                m.d.sync += landed[slot].eq(0)
 
         # The window: in the first sweep of a turn its rows move up and the landed rows enter.
         held = Ring(word=data.ArrayLayout(channels, kernel), columns=len(used), depth=self.words)
         place(m, platform, "held", held)
         for slot, ring in enumerate(landing):
-            slot_now = table([0 if r.slot is None else r.slot + 1 for r in landing_rows], row)
-            m.d.comb += ring.shift.eq((accept & part_last & (slot_now == slot + 1))
-                                      | (word_ends & first_sweep & lands))
+            m.d.comb += ring.shift.eq((accept & part_last & lands_now[slot])
+                                      | (word_ends & first_sweep & lands[slot]))
             for index, column in enumerate(used):
                 for channel in range(self.side):
                     source = early[channel] if channel < self.side - 1 else self.i.payload

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from amaranth import Array, Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth import Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.collect import Collect
 from headrace.hdl.geometry import Image, Window, merges, passing_groups
 from headrace.hdl.hierarchy import place, place_copies
 from headrace.hdl.lane import MacLane, MaxLane
@@ -19,19 +20,18 @@ from headrace.hdl.scale import Requantise
 
 
 def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tuple[RowFormat, RowFormat],
-                window: Window, pad: int, lanes: Sequence[Any], p_in: int, may_step: Value,
+                window: Window, pad: int, lanes: Sequence[Any], p_in: int, patience: int, may_step: Value,
                 finished: Value, taken: Value) -> Value:
     """Describe a layer that computes channel by channel, and holds only the earlier rows.
 
-    A ring turns with the channels and keeps, of each, the values that the next window still needs. Rows come
-    in groups: of each channel, all but the last of a group go to registers, a cycle each; the last is held
-    while the outputs are computed, each in ``taps / p_in`` steps of one cycle. A group that completes no
-    window takes one step per channel.
+    A ring turns with the channels and keeps, of each, the values that the next window still needs. The rows
+    of a group are brought together first, in registers; then each output takes ``taps / p_in`` steps of one
+    cycle. A group that completes no window takes one step per channel.
 
-    Where the bottom padding makes a group of its own, the next frame's first row passes with it, as long as
+    Where the bottom padding makes a group of its own, the next frame's first group passes with it, as long as
     it is there: its channels enter the ring as those of the last output leave. The first channel that is not
-    there ends this, the outputs go on alone, and afterwards the ring turns past the channels that are in
-    already. So a frame that has come is finished whether or not another follows.
+    there after :py:`patience` cycles ends this, the outputs go on alone, and afterwards the ring turns past
+    the channels that are in already. So a frame that has come is finished whether or not another follows.
 
     Parameters
     ----------
@@ -52,22 +52,25 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
     (x, o), kernel = formats, window.kernel[0]
     groups = passing_groups(window, x.height, x.group)
     assert x.group <= kernel
+    arriving: list[list[Any]] = [[i.payload[column]] for column in range(x.width)]
+    if x.group > 1:
+        collect = Collect(i=x, takes=[g.arrives for g in groups if any(g.arrives)], words=x.channels)
+        place(m, platform, "collect", collect)
+        wiring.connect(m, i, collect.i)
+        i = collect.o
+        arriving = [[*i.payload[column]] for column in range(x.width)]
+
     step, advance, valid, ends, group_ends = Signal(), Signal(), Signal(), Signal(), Signal()
     group = Signal(range(len(groups)))
-    arrives = [table([g.arrives[index] for g in groups], group) for index in range(x.group)]
+    arrives = table([any(g.arrives) for g in groups], group)
     emits = table([g.emits for g in groups], group)
-
-    loads = Signal()  # a row before the last of the group
-    row, _, row_last = counter(m, x.group, loads | ends, name="row")
     select, _, select_last = counter(m, window.taps // p_in, advance, name="select")
     _, _, copy_last = counter(m, o.channels // x.channels, advance & select_last, name="copy")
     channel, _, channel_last = counter(m, x.channels, ends, name="channel")
 
-    takes_next, passed = Signal(), Signal()
-    following = Mux(group == len(groups) - 1, takes_next, group + 1)
+    joins, takes_next, passed, hesitates = Signal(), Signal(), Signal(), Signal()
     if merges(groups):
-        ahead = Signal(range(x.channels + 1))  # channels of the next frame's first row in the ring already
-        joins = Signal()
+        ahead = Signal(range(x.channels + 1))  # channels of the next frame's first group in the ring already
         m.d.comb += [
             joins.eq((group == len(groups) - 1) & (ahead == channel)),
             takes_next.eq(joins & ends & i.valid),
@@ -77,38 +80,37 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
             m.d.sync += ahead.eq(0)
         with m.Elif(takes_next):
             m.d.sync += ahead.eq(ahead + 1)
-    else:
-        joins = Signal()
+        if patience:
+            waited = Signal(range(patience + 1))
+            m.d.comb += hesitates.eq(joins & ~i.valid & (waited != patience))
+            with m.If(takes_next | group_ends):
+                m.d.sync += waited.eq(0)
+            with m.Elif(hesitates):
+                m.d.sync += waited.eq(waited + 1)
     with m.If(group_ends):
-        m.d.sync += group.eq(following)
+        m.d.sync += group.eq(Mux(group == len(groups) - 1, takes_next, group + 1))
 
-    waits = arrives[-1] & ~passed
+    waits = arrives & ~passed
     m.d.comb += [
-        loads.eq(~row_last & (~Array(arrives)[row] | i.valid)),
-        valid.eq(row_last & may_step & (~waits | i.valid)),
+        valid.eq(may_step & (~waits | i.valid) & ~hesitates),
         finished.eq(valid & emits & select_last),
         step.eq(valid & (~emits | ~select_last | taken)),
         advance.eq(step & emits),
         ends.eq(step & (~emits | (select_last & copy_last))),
         group_ends.eq(ends & channel_last),
-        i.ready.eq(Mux(row_last, ends & (waits | joins), Array(arrives)[row])),
+        i.ready.eq(ends & (waits | joins)),
     ]
 
     # What the window sees of each column: the earlier rows, then the group that arrives.
-    early = [Signal(x.layout, name=f"early{index}", reset_less=True) for index in range(x.group - 1)]
-    for index, register in enumerate(early):
-        with m.If(loads & (row == index)):
-            m.d.sync += register.eq(i.payload)
-    columns: list[list[Any]] = [[register[column] for register in (*early, i.payload)]
-                                for column in range(x.width)]
+    columns = arriving
     if (kept := kernel - x.group) > 0:
         held = Ring(word=data.ArrayLayout(x.shape, kept), columns=x.width, depth=x.channels)
         place(m, platform, "held", held)
         m.d.comb += held.shift.eq(ends)
-        for column, (word, entering) in enumerate(zip(held.o, held.i, strict=True)):
-            columns[column] = [*word, *columns[column]]
+        columns = [[*word, *values] for word, values in zip(held.o, arriving, strict=True)]
+        for word, entering, values in zip(held.o, held.i, columns, strict=True):
             m.d.comb += [value.eq(Mux(passed, same, newer)) for value, same, newer
-                         in zip(entering, word, columns[column][x.group:], strict=True)]
+                         in zip(entering, word, values[x.group:], strict=True)]
     padding = Const(pad, x.shape)
     for tap in range(kernel):
         inside = table([g.inside[tap] for g in groups], group)
@@ -138,6 +140,8 @@ class Depthwise(wiring.Component):
         What stands outside the image.
     p_in : :class:`int`
         Taps used per step: a divisor of the window's taps.
+    patience : :class:`int`
+        Cycles to wait for the next frame's first row, if the last output row can be made with it.
     weight : :class:`Shape`
         Shape of a weight.
     weights : sequence of shape [C_out][taps], or None
@@ -158,13 +162,14 @@ class Depthwise(wiring.Component):
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, p_in: int,
                  weights: Sequence[Sequence[int]] | None, sum: Shape, scaling: Requantisation,
-                 requantise_steps: int, weight: Shape = unsigned(1)) -> None:  # noqa: B008
+                 requantise_steps: int, patience: int = 0,
+                 weight: Shape = unsigned(1)) -> None:  # noqa: B008
         if window.taps % p_in:
             raise ValueError(f"p_in must divide the {window.taps} taps, not {p_in!r}")
         if o.channels % i.channels:
             raise ValueError(f"the {i.channels} input channels must divide the output's, not {o.channels!r}")
         self.formats = i, o
-        self.window, self.pad, self.p_in = window, pad, p_in
+        self.window, self.pad, self.p_in, self.patience = window, pad, p_in, patience
         self.weight, self.weights, self.sum = weight, weights, sum
         self.scaling = scaling
         self.requantise = Requantise(sum=sum, count=1, o=o, scaling=scaling,
@@ -198,7 +203,7 @@ class Depthwise(wiring.Component):
             p_out=1), o.lanes)
         advance = pass_window(
             m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad, lanes=lanes,
-            p_in=self.p_in, may_step=rom.valid, finished=self.requantise.i.valid,
+            p_in=self.p_in, patience=self.patience, may_step=rom.valid, finished=self.requantise.i.valid,
             taken=self.requantise.i.ready)
         _, address, _ = counter(m, len(rom.words), advance, name="address")
         m.d.comb += rom.address.eq(address)
@@ -218,6 +223,8 @@ class MaxPool(wiring.Component):
     window : :class:`Window`
     p_in : :class:`int`
         Taps used per step: a divisor of the window's taps.
+    patience : :class:`int`
+        Cycles to wait for the next frame's first row, if the last output row can be made with it.
 
     Members
     -------
@@ -228,11 +235,11 @@ class MaxPool(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, p_in: int) -> None:
+    def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, p_in: int, patience: int = 0) -> None:
         if window.taps % p_in:
             raise ValueError(f"p_in must divide the {window.taps} taps, not {p_in!r}")
         self.formats = i, o
-        self.window, self.p_in = window, p_in
+        self.window, self.p_in, self.patience = window, p_in, patience
         self.pad = -(1 << i.shape.width - 1) if i.shape.signed else 0  # never the greatest
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
@@ -248,7 +255,8 @@ class MaxPool(wiring.Component):
         lanes = place_copies(m, platform, "lane", lambda: MaxLane(
             x=i.shape, operands=self.window.taps, p_in=self.p_in), o.lanes)
         pass_window(m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad,
-                    lanes=lanes, p_in=self.p_in, may_step=Const(1), finished=finished, taken=taken)
+                    lanes=lanes, p_in=self.p_in, patience=self.patience, may_step=Const(1),
+                    finished=finished, taken=taken)
         payload = Signal(o.layout, reset_less=True)
         m.d.comb += [self.o.payload.eq(payload), taken.eq(~self.o.valid | self.o.ready)]
         with m.If(taken):

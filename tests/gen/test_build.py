@@ -10,14 +10,14 @@ import pytest
 from headrace.gen import build, verilog, yosys
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_import import load
-from headrace.gen.plan import plan
+from headrace.gen.planner import plan
 
 _BUILD = """
 import sys
 from pathlib import Path
 from headrace.gen.build import build
 from headrace.gen.onnx_import import load
-from headrace.gen.plan import plan
+from headrace.gen.planner import plan
 graph = load(sys.argv[1])
 build(graph, plan(graph), Path(sys.argv[2]))
 """

@@ -4,7 +4,7 @@ import pytest
 from headrace.gen.dependence import SLACK, shortcut_rows
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Add, Conv, Graph, Node, Quantisation, Tensor
-from headrace.gen.plan import default_budget, plan
+from headrace.gen.planner import default_budget, plan
 from headrace.hdl.geometry import Window
 
 Q = Quantisation(scale=0.5, zero_point=3, signed=True)

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from headrace.gen import build
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_import import load
-from headrace.gen.plan import plan
+from headrace.gen.planner import plan
 from headrace.gen.synthesis import TARGETS, Report, Resources, synthesise
 from headrace.hdl.hierarchy import Hierarchy, place
 

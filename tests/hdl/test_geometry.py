@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from amaranth import unsigned
 
-from headrace.hdl.geometry import Window, group_rows, passing_groups
+from headrace.hdl.geometry import Window, held_groups, passing_groups
 from headrace.hdl.rows import RowFormat
 
 WINDOWS = [Window((k, 1), (s, 1), (top, 0, bottom, 0))
@@ -30,24 +30,16 @@ def test_every_window_is_complete_when_its_row_leaves(window: Window, height: in
                                 for value, inside in zip(held, group.inside, strict=True)])
         assert passing == expected and next(rows_in, None) is None
 
-    groups, landing = group_rows(window, height)
-    assert len(landing) == height
-    arriving = iter(enumerate(landing, 1))
+    held_turns, slots = held_groups(window, height)
+    arriving = [[row for row, slot in enumerate(slots, 1) if slot == index]
+                for index in range(min(kernel, stride))]
     held, turns = [-1] * kernel, []
-    for group in groups:
-        slots = [-1] * min(kernel, stride)
-        while group.lands:
-            number, row = next(arriving)
-            if row.slot is not None:
-                slots[row.slot] = number
-            if row.completes:
-                break
-        if group.enters:
-            held = [*held[stride:], *slots][-kernel:]
-        if group.emits:
-            turns.append([value if inside else 0 for value, inside in zip(held, group.inside, strict=True)])
-    assert turns == expected
-    assert next(arriving, None) is None
+    for turn in held_turns:
+        landed = [arriving[slot].pop(0) if lands else -1 for slot, lands in enumerate(turn.lands)]
+        held = [*held[stride:], *landed][-kernel:]
+        if turn.emits:
+            turns.append([value if inside else 0 for value, inside in zip(held, turn.inside, strict=True)])
+    assert turns == expected and not any(arriving)
 
 
 def test_columns_are_those_of_the_window() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from headrace.gen.graph import Graph
 from headrace.gen.onnx_import import load
-from headrace.gen.plan import plan
+from headrace.gen.planner import plan
 from headrace.sim import inputs, verify
 
 

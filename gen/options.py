@@ -1,0 +1,162 @@
+"""The ways to unroll one layer, and how fast each is behind the layers before it."""
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from headrace.gen.dependence import shortcut_rows
+from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool, Tensor, Window
+from headrace.gen.plan import Kind, LayerPlan
+from headrace.hdl.geometry import first_group, held_groups, merges, passing_groups
+
+Pace: TypeAlias = tuple[int, ...]
+"""Cycles from row to row of a tensor, if nothing behind it makes it wait."""
+
+SLOWEST = 8
+"""The most cycles a requantiser takes per output: beyond that it hardly gets smaller."""
+
+BURST = 8
+"""Finished rows leave in a burst, in this part of a row's time: the next layer waits for a whole row."""
+
+
+@dataclass(frozen=True)
+class Option:
+    layer: LayerPlan
+    pace: Pace
+
+
+def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option]) -> Iterator[Option]:
+    """Yield the ways to unroll a layer, also those that are too slow for the budget of cycles per frame.
+
+    ``made`` are the options chosen for the tensors before it; the network's input is none of them.
+    """
+    x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
+    paces = [made[name].pace if name in made else (0,) * x.height for name in node.inputs]
+    place = _Place(node, x, y, paces[0], budget)
+    match node:
+        case Add():
+            burst = [made[name].layer for name in node.inputs if name in made]
+            steps = min([_steps(budget // y.height // BURST // y.channels),
+                         *(each.requantise_steps for each in burst if each.kind == "input-stationary")])
+            pace = tuple(max(row, y.channels * steps) for row in max(paces, key=sum))  # the other is held
+            yield place.option("add", pace, steps, shortcut_rows=shortcut_rows(graph, node))
+        case GlobalAveragePool():
+            rows = [max(row, x.channels) for row in paces[0]]
+            steps = _steps((budget - sum(rows[:-1])) // x.channels)
+            yield place.option("global-pool", (sum(rows[:-1]) + max(rows[-1], steps * x.channels),), steps)
+        case Conv(groups=1) if narrows(node, x, y):
+            yield from _input_stationary(place)
+        case Conv(groups=1):
+            yield from _output_stationary(place, node.window, _groups_wanted(graph, node))
+        case Conv() | Pool():
+            source = made[x.name].layer if x.name in made else None
+            yield from _window(place, node, source.group if source else 1)
+
+
+def narrows(node: Conv, x: Tensor, y: Tensor) -> bool:
+    """Whether a convolution is one whose lanes hold sums rather than operands."""
+    return node.window == Window() and y.channels < x.channels and x.width > 1
+
+
+@dataclass(frozen=True)
+class _Place:
+    node: Node
+    x: Tensor
+    y: Tensor
+    pace: Pace  # of the input
+    budget: int
+
+    def option(self, kind: Kind, pace: Pace, steps: int, *, cycles: int = 0, **fields: Any) -> Option:
+        return Option(LayerPlan(name=self.node.name, kind=kind, lanes=self.y.width, requantise_steps=steps,
+                                cycles=max(cycles, sum(pace)), **fields), pace)
+
+
+def _input_stationary(place: _Place) -> Iterator[Option]:
+    inputs, outputs, height = place.x.channels, place.y.channels, place.x.height
+    per_row = place.budget // height
+    for p_in in divisors(inputs):
+        for p_out in divisors(outputs):
+            turns = outputs // p_out
+            sums = inputs // p_in * max(turns, p_in)
+            fields = dict(p_in=p_in, p_out=p_out)
+            if turns > 1:
+                steps = _steps(max(per_row // BURST, min(2 * outputs, per_row - turns)) // outputs)
+                pace = tuple(max(row, sums, outputs * steps + turns) for row in place.pace)
+                yield place.option("input-stationary", pace, steps, drain=True, **fields)
+            filling = [max(row, sums - turns) for row in place.pace]  # the row before is finished
+            steps = _steps((place.budget - sum(filling)) // height // turns // p_out)
+            pace = tuple(row + turns * p_out * steps for row in filling)
+            yield place.option("input-stationary", pace, steps, **fields)
+
+
+def _output_stationary(place: _Place, window: Window, leaves: Window | None) -> Iterator[Option]:
+    x, y, taps = place.x, place.y, window.taps
+    groups, _ = held_groups(window, x.height)
+    emits = sum(group.emits for group in groups)
+    for p_in in [*divisors(taps), *(taps * side for side in divisors(x.channels) if side > 1)]:
+        words = x.channels // max(1, p_in // taps)
+        span = x.channels * taps // p_in  # steps of one sweep
+        fill = (len(groups) - emits) * words
+        for p_out in divisors(y.channels):
+            sweeps = y.channels // p_out
+            possible = (place.budget - fill) // emits // sweeps // p_out
+            steps = _steps(max(span // p_out, min(possible, SLOWEST // 2)))
+            row = sweeps * max(span, p_out * steps)
+            pace = (fill + row, *[row] * (emits - 1))
+            # The input's rows need not come evenly, as others land while one is in use.
+            arrive = sum(place.pace)
+            land = x.height * x.channels + len(groups) * (span if window.stride == (1, 1) else 0)
+            fields = dict(cycles=max(arrive, land), p_in=p_in, p_out=p_out)
+            yield place.option("output-stationary", pace, steps, **fields)
+            if leaves is not None and p_out == 1 and window == Window():
+                group = leaves.stride[0]
+                yield place.option("output-stationary", pace, steps, **fields, group=group,
+                                   first=first_group(leaves, y.height, group))
+
+
+def _groups_wanted(graph: Graph, node: Conv) -> Window | None:
+    """Return the window whose rows come best in groups: that of the only reader, if it skips rows."""
+    match [*graph.consumers(node.output)]:
+        case [Conv(depthwise=True) | Pool() as reader] if (
+                node.output != graph.output and reader.window.kernel[0] >= reader.window.stride[0] > 1):
+            return reader.window
+    return None
+
+
+def _window(place: _Place, node: Conv | Pool, group: int) -> Iterator[Option]:
+    kind: Kind = ("depthwise" if isinstance(node, Conv)
+                  else "max-pool" if node.kind == "max" else "average-pool")
+    channels, copies = place.x.channels, place.y.channels // place.x.channels
+    passing = passing_groups(node.window, place.x.height, group)
+    for p_in in divisors(node.window.taps):
+        selects = node.window.taps // p_in
+        rows = iter(place.pace)
+        arriving = [sum(next(rows) for arrives in each.arrives if arrives) for each in passing]
+        evenly = [time for time, each in zip(arriving, passing, strict=True) if each.emits and time]
+        steps = 1
+        if kind != "max-pool":
+            affordable = min(evenly, default=place.budget // place.y.height) // channels // copies
+            steps = _steps(max(selects, affordable))
+        busy = channels * copies * max(selects, steps)
+        times = [max(time, busy if each.emits else channels * group)
+                 for time, each in zip(arriving, passing, strict=True)]
+        patience = 0
+        if merges(passing):  # the last row comes with the first of the next frame
+            if sum(times) > place.budget * 7 // 8:
+                patience = place.budget // place.y.height // 2
+            times[0], times[-1] = 0, max(times[-1], arriving[0])
+        pace, waited = [], 0
+        for time, each in zip(times, passing, strict=True):
+            waited += time
+            if each.emits:
+                pace.append(waited)
+                waited = 0
+        pace[0] += waited
+        yield place.option(kind, tuple(pace), steps, p_in=p_in, patience=patience)
+
+
+def _steps(affordable: int) -> int:
+    return max(1, min(affordable, SLOWEST))
+
+
+def divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]

@@ -1,0 +1,84 @@
+"""The choice of a plan: as few multipliers as a number of cycles per frame allows.
+
+Every layer gets the fewest at which it keeps up with the layers before it. Then the cycle model says what the
+network takes as a whole; where that is more than was allowed, because layers make each other wait, all of
+them are planned for fewer cycles.
+"""
+from functools import partial
+from math import ceil
+
+from headrace.gen import cycle_model, elaborate
+from headrace.gen.errors import HeadraceError
+from headrace.gen.graph import Graph
+from headrace.gen.info import info
+from headrace.gen.options import Option, options
+from headrace.gen.plan import Plan
+
+_FRAMES = 4  # the cycle model is asked for; the last ones come steadily
+LATENCY = 0.2  # of all multipliers: what one frame less of latency is worth
+_LEAST = 0.5  # of the cycles allowed are what layers are planned for
+
+
+def default_budget(graph: Graph) -> int:
+    """Return the cycles of one pixel per clock, or four per beat of the busiest stream if more."""
+    image = graph.tensors[graph.input]
+    return max(image.height * image.width,
+               max(4 * tensor.channels * tensor.height for tensor in graph.tensors.values()))
+
+
+def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
+    """Plan a network for at most so many cycles between frames, back to back.
+
+    Without a number, :py:`default_budget()` is aimed at, and the nearest to it that was found is returned.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If a layer, or the layers together, cannot be that fast.
+    """
+    budget = default_budget(graph) if cycles is None else cycles
+    best = attempt = _attempt(graph, budget, budget)
+    each = budget
+    while attempt.cycles_per_frame > budget and each > budget * _LEAST:
+        each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
+        try:
+            attempt = _attempt(graph, budget, each)
+        except HeadraceError:  # a layer cannot be that fast
+            break
+        best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
+    if cycles is not None and best.cycles_per_frame > cycles:
+        raise HeadraceError(f"{cycles} cycles per frame were allowed, but layers that keep up with it make "
+                            f"each other wait: allow at least {ceil(best.cycles_per_frame)}")
+    return best
+
+
+def _attempt(graph: Graph, budget: int, each: int) -> Plan:
+    """Plan every layer for `each` cycles per frame, and ask the cycle model."""
+    made: dict[str, Option] = {}
+    products = info(graph).multiplications
+    for node in graph.nodes:
+        possible = list(options(graph, node, each, made))
+        fast = [option for option in possible if option.layer.cycles <= each]
+        if not fast:
+            best = min(option.layer.cycles for option in possible)
+            raise HeadraceError(f"layer {node.name} needs {best} cycles per frame however far it is "
+                                f"unrolled, more than the {each} allowed: allow at least {best}")
+        price = partial(_cost, channels=graph.tensors[node.output].channels,
+                        frame=LATENCY * products / each**2)
+        made[node.output] = min(fast, key=price)
+    layers = {node.name: made[node.output].layer for node in graph.nodes}
+    draft = Plan(budget, 0, 0, layers)
+    timing = cycle_model.predict(elaborate.network(graph, draft), _FRAMES, endless=True)
+    return Plan(budget, timing.cycles_per_frame, timing.first_frame_latency, layers)
+
+
+def _cost(option: Option, channels: int, frame: float) -> tuple[float, ...]:
+    """Return what an option costs: rows that leave one by one, multipliers of 8 by 8 bits, then control.
+
+    A requantiser multiplies by 24 bits or so, in as many cycles as it may take; a draining row takes
+    registers or shift registers for a sum per channel, some sixty of which are worth a multiplier. A frame of
+    latency is worth a part of all multipliers, and a layer delays the others by about a row.
+    """
+    layer = option.layer
+    area = layer.multipliers + layer.lanes * (3 / layer.requantise_steps + layer.drain * channels / 64)
+    return (-layer.group, area + frame * max(option.pace), layer.p_in * layer.p_out, layer.p_in)
