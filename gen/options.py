@@ -14,7 +14,7 @@ Pace: TypeAlias = tuple[int, ...]
 SLOWEST = 8
 """The most cycles a requantiser takes per output: beyond that it hardly gets smaller."""
 
-BURST = 8
+BURST = 16
 """Finished rows leave in a burst, in this part of a row's time: the next layer waits for a whole row."""
 
 

@@ -34,7 +34,7 @@ class LayerPlan:
 class Plan:
     """A network's layers by name, and what the cycle model says of them."""
 
-    budget: int  # cycles per frame that were allowed
+    budget: int | None  # cycles per frame that were allowed
     cycles_per_frame: float  # frames back to back
     first_frame_latency: int
     layers: dict[str, LayerPlan]
