@@ -111,7 +111,7 @@ def _state(layer: Any) -> tuple[int, int]:
             row = x.channels * x.width * x.shape.width
             kernel, stride = layer.hold.kernel[0], layer.hold.stride[0]
             least = max(0, layer.window.kernel[0] - layer.window.stride[0])
-            return row * (kernel + min(kernel, stride)), row * least
+            return row * (kernel + layer.banks * min(kernel, stride)), row * least
         case InputStationary():
             _, y = layer.formats
             row = y.channels * y.width * layer.sum.width
