@@ -53,7 +53,7 @@ def simulation_table(result: Any, plan: Plan, answers: Any) -> Any:
         table.add_row(name, layer.kind, str(layer.lanes), f"{layer.p_in} x {layer.p_out}",
                       str(layer.multipliers or ""), f"{cycles[0]:,}", f"{cycles[-1]:,}",
                       str(result.mismatches[name]))
-    interval = "(needs two frames)" if result.cycles_per_frame is None else f"{result.cycles_per_frame:,}"
+    interval = "(needs two frames)" if result.cycles_per_frame is None else f"{result.cycles_per_frame:,.0f}"
     differing = sum(result.mismatches.values())
     lines = []
     lines.append(f"{result.frames} frames, {differing} mismatches between hardware and integer reference in "

@@ -68,9 +68,13 @@ class Result:
         return self.frame_ends[0] + 1
 
     @property
-    def cycles_per_frame(self) -> int | None:
-        """Cycles between the last two frames, back to back; None for a single frame."""
-        return self.frame_ends[-1] - self.frame_ends[-2] if self.frames > 1 else None
+    def cycles_per_frame(self) -> float | None:
+        """Cycles between frames, back to back; None for a single frame.
+
+        The last of several frames does not count: as nothing follows it, it is a little slower.
+        """
+        ends = self.frame_ends[:-1] if self.frames > 2 else self.frame_ends
+        return (ends[-1] - ends[0]) / (len(ends) - 1) if self.frames > 1 else None
 
     def to_json(self) -> dict[str, Any]:
         return {"frames": self.frames, "mismatches": sum(self.mismatches.values()),
