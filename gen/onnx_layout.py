@@ -79,13 +79,13 @@ class _Layout:
     def visit(self, node: onnx.NodeProto) -> None:
         """Emit the node so that it reads what is stored."""
         rewrite, look, given = self.rewrite, self.rewrite.look(node), list(node.input)
-        transposes = node.op_type == "Transpose" and bool(given) and not self.constant(given[0])
+        transposes = node.op_type == "Transpose" and not self.constant(given[0])
         if not transposes and not any(name in self.views for name in given):
             return rewrite.keep(node)
         images = [name for name in given if not self.constant(name)]
-        stored, order = self.view(images[0])
+        stored, order = self.view(given[0])
         node.input[:] = [self.view(name)[0] for name in given]
-        output = node.output[0] if node.output else ""
+        output = node.output[0]
         alike = all(self.view(name)[1] == order for name in images)
         match node.op_type:
             case "Transpose":

@@ -6,7 +6,7 @@ import onnxruntime as ort
 import pytest
 from onnx import helper
 
-from forms import assert_exact, images, random
+from onnx_forms import assert_exact, images, random
 from headrace.sim import reference
 from onnx_models import Q, QdqModel, refusal
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from forms import assert_exact, finish
+from onnx_forms import assert_exact, finish
 from headrace.gen.cli import main
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_import import load

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from forms import assert_alike, assert_exact, finish, original_output, random
+from onnx_forms import assert_alike, assert_exact, finish, original_output, random
 from headrace.gen import onnx_file
 from headrace.gen.graph import GlobalAveragePool, Graph
 from headrace.gen.onnx_normalise import normalise

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from forms import assert_alike, assert_exact, finish
+from onnx_forms import assert_alike, assert_exact, finish
 from headrace.gen import onnx_file
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph
@@ -127,6 +127,33 @@ def test_constants_of_integers(tmp_path: Path) -> None:
     assert assert_exact(model.save(tmp_path / "net.onnx")).nodes[0].window.kernel == (6, 5)
 
 
+def test_operators_of_onnx_runtime(tmp_path: Path) -> None:
+    """Those that quantise are ONNX's; another one only has the name of an ONNX operator."""
+    model = QdqModel()
+    x = model.input((3, 6, 5), X)
+    model.conv(x, np.arange(45, dtype=np.int8).reshape(5, 3, 3, 1), Y, name="y", bias=np.arange(5), clip=(0.0, 6.0))
+    for node in model.nodes:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.domain = "com.microsoft"
+    assert_alike(finish(model, tmp_path / "net.onnx", "y_dq"), plain(tmp_path))
+    model = QdqModel()
+    same = model.node("Identity", [model.input((3, 6, 5), X)], "same", domain="com.acme")
+    model.operator("GlobalAveragePool", [same], X, name="y")
+    assert refusal(model, tmp_path).startswith("com.acme.Identity 'same': operator not supported; ")
+
+
+def test_dropout_in_training(tmp_path: Path) -> None:
+    for training in (False, True):
+        model = QdqModel()
+        inputs = [model.input((3, 6, 5), X), "", model.constant("training", np.array(training))]
+        model.operator("GlobalAveragePool", [model.node("Dropout", inputs, "dropped")], X, name="y")
+        if training:
+            assert refusal(model, tmp_path) == (
+                "Dropout 'dropped': training_mode is not supported; inference is")
+        else:
+            assert len(finish(model, tmp_path / "net.onnx", "y_dq").nodes) == 1
+
+
 @pytest.mark.parametrize(("attributes", "expected"), [
     ({"value_strings": ["a"]}, "attribute 'value_strings' is not supported"), ({}, "attribute '' is not supported"),
     ({"value_float": 3}, "attribute 'value_float' is not supported")])
@@ -138,11 +165,12 @@ def test_constant_refused(tmp_path: Path, attributes: dict[str, object], expecte
         f"Constant 'k': {expected}; value, value_float, value_floats, value_int and value_ints are")
 
 
-def test_cast_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("source", "to"), [("x_dq", TensorProto.FLOAT16), ("x_q", TensorProto.INT8)])
+def test_cast_refused(tmp_path: Path, source: str, to: int) -> None:
     model = QdqModel()
-    x = model.input((3, 6, 5), X)
-    model.node("Cast", [x], "c", to=TensorProto.FLOAT16)
+    model.input((3, 6, 5), X)
+    model.node("Cast", [source], "c", to=to)
     model.operator("GlobalAveragePool", ["c"], X, name="y")
     assert refusal(model, tmp_path) == (
-        "Cast 'c': to float16 is not supported; a Cast to the type that its input has is; "
+        f"Cast 'c': to {TensorProto.DataType.Name(to).lower()} is not supported; a Cast to the type that its input has is; "
         "--cut TENSOR builds up to a tensor")
