@@ -6,8 +6,8 @@ import onnxruntime as ort
 import pytest
 from onnx import helper
 
-from onnx_forms import assert_exact, images, random
 from headrace.sim import reference
+from onnx_forms import assert_exact, images, random
 from onnx_models import Q, QdqModel, refusal
 
 X, Y = Q(0.03, 120), Q(0.4, 100)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from onnx_forms import assert_exact, finish
 from headrace.gen.cli import main
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_import import load
+from onnx_forms import assert_exact, finish
 from onnx_models import Q, QdqModel
 
 X, Y = Q(0.03, 120), Q(0.4, 100)

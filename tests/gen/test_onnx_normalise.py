@@ -4,14 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
-from onnx_forms import assert_alike, assert_exact, finish, original_output, random
-from headrace.gen import onnx_file
 from headrace.gen.graph import GlobalAveragePool, Graph
 from headrace.gen.onnx_normalise import normalise
+from onnx_forms import assert_alike, assert_exact, finish, original_output, random
 from onnx_models import Q, QdqModel, refusal
 
 X, Y = Q(0.03, 120), Q(0.4, 100)

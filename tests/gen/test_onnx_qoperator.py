@@ -7,8 +7,8 @@ import pytest
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from onnx_forms import assert_alike, assert_exact, finish, random
 from headrace.gen.graph import Add, Conv, GlobalAveragePool, Pool
+from onnx_forms import assert_alike, assert_exact, finish, random
 from onnx_models import Q, QdqModel, refusal
 
 X, Y = Q(0.03, 120), Q(0.4, 7)

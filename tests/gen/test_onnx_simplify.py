@@ -6,11 +6,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnx_forms import assert_alike, assert_exact, finish
 from headrace.gen import onnx_file
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph
 from headrace.gen.info import info
+from onnx_forms import assert_alike, assert_exact, finish
 from onnx_models import Q, QdqModel, refusal
 
 X, Y = Q(0.03, 120), Q(0.4, 100)
