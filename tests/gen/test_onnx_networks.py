@@ -49,7 +49,7 @@ def plain(folder: Path) -> Graph:
 
 
 def test_torchvision(tmp_path: Path) -> None:
-    """ReduceMean without keepdims, transposed weights of Linear, Dropout, Constant nodes, Softmax at the end."""
+    """ReduceMean without keepdims, transposed weights of Linear, Dropout, a Constant node, Softmax last."""
     model = QdqModel(opset=18)
     x = layer(model, model.input((3, *SIDES), IMAGE), "stem", NARROW, strides=[2, 2], pads=[1, 1, 1, 1])
     e = layer(model, x, "expand", WIDE)
@@ -96,7 +96,8 @@ def test_keras(tmp_path: Path, explicit: bool) -> None:
     e = convolution(x, "expand", WIDE)
     d = convolution(e, "depthwise", WIDE, group=16, auto_pad="SAME_UPPER")
     s = model.operator("Add", [x, convolution(d, "project", NARROW)], SUM, name="sum")
-    m = model.operator("ReduceMean", [s, model.constant("axes", np.array([1, 2]))], NARROW, name="mean", keepdims=1)
+    axes = model.constant("axes", np.array([1, 2]))
+    m = model.operator("ReduceMean", [s, axes], NARROW, name="mean", keepdims=1)
     flat = model.node("Reshape", [m, model.constant("shape", np.array([-1, 8]))], "flat")
     weight, scale, bias = LAYERS["classifier"]
     product = model.node("MatMul", [flat, model.weight("w", weight.T.copy(), scale, 0, 1)], "product")
@@ -109,7 +110,7 @@ def test_keras(tmp_path: Path, explicit: bool) -> None:
 
 
 def test_batch_norm_and_depth_multiplier(tmp_path: Path) -> None:
-    """Convolutions that keep their BatchNormalization, and a classifier of all pixels in N x H x W x C order."""
+    """Convolutions with BatchNormalization, and a classifier of all pixels in N x H x W x C order."""
     model = QdqModel()
     rng = np.random.default_rng(12)
     x = model.input((3, 14, 14), IMAGE)
@@ -120,7 +121,8 @@ def test_batch_norm_and_depth_multiplier(tmp_path: Path) -> None:
         del model.nodes[-2:]
         parameters = [model.constant(f"{name}_{what}", rng.uniform(low, 2, len(weight)).astype(np.float32))
                       for what, low in (("gamma", -2), ("beta", -1), ("mean", -1), ("variance", 0.2))]
-        normal = model.node("BatchNormalization", [f"{name}_raw", *parameters], f"{name}_normal", epsilon=1e-3)
+        normal = model.node("BatchNormalization", [f"{name}_raw", *parameters], f"{name}_normal",
+                            epsilon=1e-3)
         x = model.quantise(model.node("Clip", [normal, *limits], f"{name}_act"), WIDE, name=name)
     weight, scale, bias = DIVIDED["classifier"]
     nhwc = model.node("Transpose", [x], "nhwc", perm=[0, 2, 3, 1])

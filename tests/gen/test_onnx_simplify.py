@@ -71,7 +71,8 @@ def test_low_bits_refused(tmp_path: Path) -> None:
         if tensor.name == "y_q_zero":
             model.initialisers[index] = packed("y_q_zero", np.array(3), TensorProto.INT4, raw=True)
     assert refusal(model, tmp_path) == (
-        "constant 'y_q_zero': int4 constants are not supported; float (32 bits), int8, uint8, int32 and int64 are")
+        "constant 'y_q_zero': int4 constants are not supported; "
+        "float (32 bits), int8, uint8, int32 and int64 are")
     model = low_bits(TensorProto.INT4, values, 0)
     weights = next(node for node in model.nodes if node.name == "y_w")
     weights.attribute.append(helper.make_attribute("block_size", 3))
@@ -82,7 +83,8 @@ def test_sixteen_bit_weights(tmp_path: Path) -> None:
     model = QdqModel(opset=21)
     model.conv(model.input((3, 6, 5), X), np.zeros((5, 3, 3, 1), np.int16), Y, name="y")
     assert refusal(model, tmp_path) == (
-        "constant 'y_w_q': int16 constants are not supported; float (32 bits), int8, uint8, int32 and int64 are")
+        "constant 'y_w_q': int16 constants are not supported; "
+        "float (32 bits), int8, uint8, int32 and int64 are")
 
 
 def test_external_packed_constant() -> None:
@@ -91,10 +93,14 @@ def test_external_packed_constant() -> None:
         onnx_file.unpack(tensor, what="w")
 
 
+def conv(model: QdqModel, x: str) -> None:
+    weight = np.arange(45, dtype=np.int8).reshape(5, 3, 3, 1)
+    model.conv(x, weight, Y, name="y", bias=np.arange(5), clip=(0.0, 6.0))
+
+
 def plain(folder: Path) -> Graph:
     model = QdqModel()
-    model.conv(model.input((3, 6, 5), X), np.arange(45, dtype=np.int8).reshape(5, 3, 3, 1), Y, name="y",
-               bias=np.arange(5), clip=(0.0, 6.0))
+    conv(model, model.input((3, 6, 5), X))
     return finish(model, folder / "plain.onnx", "y_dq")
 
 
@@ -104,7 +110,7 @@ def test_nothing_but_names(tmp_path: Path) -> None:
     x = model.node("Cast", [model.input((3, 6, 5), X)], "cast", to=TensorProto.FLOAT)
     model.quantisations["dropped"] = X
     x = model.node("Dropout", [model.node("Identity", [x], "same")], "dropped")
-    model.conv(x, np.arange(45, dtype=np.int8).reshape(5, 3, 3, 1), Y, name="y", bias=np.arange(5), clip=(0.0, 6.0))
+    conv(model, x)
     model.nodes[:0] = [helper.make_node("Constant", [], [tensor.name], value=tensor)
                        for tensor in model.initialisers if tensor.name not in ("y_min", "y_max")]
     model.nodes[:0] = [helper.make_node("Constant", [], ["y_min"], value_float=0.0),
@@ -131,7 +137,7 @@ def test_operators_of_onnx_runtime(tmp_path: Path) -> None:
     """Those that quantise are ONNX's; another one only has the name of an ONNX operator."""
     model = QdqModel()
     x = model.input((3, 6, 5), X)
-    model.conv(x, np.arange(45, dtype=np.int8).reshape(5, 3, 3, 1), Y, name="y", bias=np.arange(5), clip=(0.0, 6.0))
+    conv(model, x)
     for node in model.nodes:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             node.domain = "com.microsoft"
@@ -155,7 +161,8 @@ def test_dropout_in_training(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("attributes", "expected"), [
-    ({"value_strings": ["a"]}, "attribute 'value_strings' is not supported"), ({}, "attribute '' is not supported"),
+    ({"value_strings": ["a"]}, "attribute 'value_strings' is not supported"),
+    ({}, "attribute '' is not supported"),
     ({"value_float": 3}, "attribute 'value_float' is not supported")])
 def test_constant_refused(tmp_path: Path, attributes: dict[str, object], expected: str) -> None:
     model = QdqModel()
@@ -172,5 +179,5 @@ def test_cast_refused(tmp_path: Path, source: str, to: int) -> None:
     model.node("Cast", [source], "c", to=to)
     model.operator("GlobalAveragePool", ["c"], X, name="y")
     assert refusal(model, tmp_path) == (
-        f"Cast 'c': to {TensorProto.DataType.Name(to).lower()} is not supported; a Cast to the type that its input has is; "
+        f"Cast 'c': to {onnx_file.type_name(to)} is not supported; a Cast to the type that its input has is; "
         "--cut TENSOR builds up to a tensor")

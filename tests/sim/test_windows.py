@@ -77,7 +77,8 @@ def test_depth_multipliers(tmp_path: Path, channels: int, multiplier: int, dtype
 
 def test_order_of_depth_multipliers(tmp_path: Path) -> None:
     """Input channel c makes the output channels c m to c m + m - 1."""
-    _, node = convolution(tmp_path, (2, 3, 3), np.array([1, 2, 3, 4, 5, 6], np.int8).reshape(6, 1, 1, 1), group=2)
+    weight = np.arange(1, 7, dtype=np.int8).reshape(6, 1, 1, 1)
+    _, node = convolution(tmp_path, (2, 3, 3), weight, group=2)
     x = np.array([10, 1000], np.int16).reshape(1, 2, 1, 1)
     sums = reference.accumulate(node, x, 0)[0, :, 0, 0] - node.bias
     assert sums.tolist() == [10, 20, 30, 4000, 5000, 6000]
