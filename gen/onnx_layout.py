@@ -53,8 +53,9 @@ def transpose(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 def _nhwc_input(model: onnx.ModelProto) -> str:
     """The input of four dimensions that is transposed to N x C x H x W, or else nothing."""
-    reached = {value.name for value in model.graph.input if len(value.type.tensor_type.shape.dim) == 4}
-    sources = {name: name for name in reached}
+    constants = {tensor.name for tensor in model.graph.initializer}  # which may be called inputs too
+    sources = {value.name: value.name for value in model.graph.input
+               if len(value.type.tensor_type.shape.dim) == 4 and value.name not in constants}
     for node in model.graph.node:
         if node.input and (source := sources.get(node.input[0])):
             if node.op_type == "Transpose" and _permutation(node) == _TO_NCHW:

@@ -8,6 +8,7 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from headrace.gen.graph import Add, Conv, GlobalAveragePool, Pool
+from headrace.gen.onnx_normalise import judged
 from onnx_forms import assert_alike, assert_exact, finish, random
 from onnx_models import Q, QdqModel, refusal
 
@@ -56,7 +57,7 @@ def float_network(path: Path) -> Path:
     (QuantType.QInt8, QuantType.QInt8)])
 def test_quantize_static(tmp_path: Path, activations: QuantType, weights: QuantType,
                          per_channel: bool) -> None:
-    """The file itself is judged, so that its QLinear operators stand against the graph."""
+    """ONNX Runtime runs the file's own QLinear operators."""
     path = tmp_path / "q.onnx"
     quantize_static(float_network(tmp_path / "float.onnx"), path, Samples(), per_channel=per_channel,
                     quant_format=QuantFormat.QOperator, activation_type=activations, weight_type=weights)
@@ -64,6 +65,8 @@ def test_quantize_static(tmp_path: Path, activations: QuantType, weights: QuantT
     assert {"QLinearConv", "QLinearAdd", "QLinearAveragePool", "QLinearGlobalAveragePool", "QGemm",
             "QLinearMatMul", "MaxPool", "Flatten"} <= operators
     graph = assert_exact(path)
+    model = onnx.load(path)
+    assert judged(model, path) is model
     assert [type(node) for node in graph.nodes] == [
         Conv, Conv, Conv, Add, Pool, Pool, GlobalAveragePool, Conv, Conv]
     assert graph.host == ("DequantizeLinear",)
