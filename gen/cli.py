@@ -143,7 +143,7 @@ def _sim(options: Any) -> int:
     layout = plan(graph, cycles=options.cycles)
     with _progress(f"simulating {len(x)} frames") as progress:
         result = verify.run(graph, layout, x, engine=options.engine, progress=progress)
-    answers = score(graph, options.inputs, result.output)
+    answers = score(graph, [] if options.cut else options.inputs, result.output)  # those of the whole network
     _show(options, result.to_json() | answers.to_json(),
           lambda: report.simulation_table(result, layout, answers))
     if result.first is not None:

@@ -110,6 +110,8 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["build", path, "--cut", "net/a_q", "-o", str(tmp_path / "out")]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "left to the host: DequantizeLinear, Erf, QuantizeLinear"
-    np.savez(tmp_path / "x.npz", x=np.zeros((1, 4, 6, 5), np.float32))
-    assert main(["check", path, "--cut", "net/a_q", "--inputs", str(tmp_path / "x.npz")]) == 0
-    assert "0 mismatches" in capsys.readouterr().out
+    np.savez(tmp_path / "x.npz", x=np.zeros((1, 4, 6, 5), np.float32), y=np.zeros((1, 9)))
+    inputs = ["--cut", "net/a_q", "--inputs", str(tmp_path / "x.npz")]
+    for command in (["check", path, *inputs], ["sim", path, *inputs, "--engine", "amaranth"]):
+        assert main(command) == 0
+        assert "0 mismatches" in capsys.readouterr().out
