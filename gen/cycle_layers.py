@@ -213,7 +213,8 @@ def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: in
                 if i.offered is None:
                     i.ask(time + layer.patience)
                     yield i
-                time = min(time + layer.patience, time if i.offered is None else max(time, i.offered))
+                waited = time + layer.patience
+                time = waited if i.offered is None else min(waited, max(time, i.offered))
             for _ in range(copies if group.emits else 0):
                 done.offer(time + selects - 1)
                 while done.offered is not None:

@@ -56,7 +56,7 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
     if x.group > 1:
         collect = Collect(i=x, takes=[g.arrives for g in groups if any(g.arrives)], words=x.channels)
         place(m, platform, "collect", collect)
-        wiring.connect(m, i, collect.i)
+        wiring.connect(m, wiring.flipped(i), collect.i)
         i = collect.o
         arriving = [[*i.payload[column]] for column in range(x.width)]
 
