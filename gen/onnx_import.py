@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from headrace.gen import names, onnx_file
+from headrace.gen import names, onnx_file, onnx_qonnx
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph, Node, Tensor
 from headrace.gen.onnx_file import quote, type_name
@@ -42,7 +42,7 @@ def load(path: str | PathLike[str]) -> Graph:
         If the file is damaged, not quantised, or contains what is not supported.
     """
     path = Path(path)
-    return _Importer(path, onnx_file.read(path).graph).run()
+    return _Importer(path, onnx_qonnx.expand(onnx_file.read(path), path).graph).run()
 
 
 class _Importer:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from headrace.gen import onnx_file
+from headrace.gen import onnx_file, onnx_qonnx
 from headrace.gen.graph import Graph
 
 _ACTIVATIONS = ("Relu", "Clip")
@@ -26,7 +26,7 @@ def probe(path: Path, graph: Graph) -> bytes:
     behind the QuantizeLinear, where it limits integers: rounding is monotonic, so the network
     stays the same.
     """
-    model = onnx_file.read(path)
+    model = onnx_qonnx.expand(onnx_file.read(path), path)
     names = [name for name in graph.tensors if name != graph.input]
     limited = []
     if any(entry.domain == "" and entry.version >= _CLIP_OPSET for entry in model.opset_import):
