@@ -107,7 +107,7 @@ class Constants(Mapping[str, Value]):
             raise node.error(f"computes with constants of {a.dtype} and {b.dtype}; float is supported")
         self.spend(node, prod(shape))
         with np.errstate(all="ignore"):
-            return _ARITHMETIC[node.operator](a, b).astype(np.float32)
+            return np.asarray(_ARITHMETIC[node.operator](a, b), np.float32)
 
 
 def is_quant(operator: str) -> bool:

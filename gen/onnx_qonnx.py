@@ -135,7 +135,7 @@ class _Expansion:
         if quantiser.scale.size > 1 or quantiser.zero_point.size > 1:
             raise node.error(f"{max(quantiser.scale.size, quantiser.zero_point.size)} scales for an "
                              "activation; one per tensor is supported")
-        shift = min(0, limits.max - quantiser.hi)
+        shift = limits.min if (quantiser.signed, quantiser.bits) == (False, 8) else 0
         q = _Quantised(np.float32(quantiser.scale.item()), int(quantiser.zero_point.item()) + shift,
                        quantiser.lo + shift, quantiser.hi + shift)
         before = self.quantised.get(source)

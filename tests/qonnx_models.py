@@ -58,7 +58,8 @@ class QonnxModel:
         return self.node("BatchNormalization", [x, *constants], name, epsilon=epsilon)
 
     def proto(self) -> onnx.ModelProto:
-        graph = helper.make_graph(self.nodes, "test", self.inputs, self.outputs, list(self.initialisers.values()))
+        graph = helper.make_graph(self.nodes, "test", self.inputs, self.outputs,
+                                  list(self.initialisers.values()))
         opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(self.domain, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
