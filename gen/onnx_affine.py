@@ -41,18 +41,17 @@ class Affine:
         node.finish()
         position = node.inputs.index(x)
         c = self._channels(node, constants[node.inputs[1 - position]])
-        with np.errstate(all="ignore"):  # `fold` checks
-            match node.operator, position:
-                case "Add", _:
-                    return replace(self, offset=self.offset + c)
-                case "Mul", _:
-                    return replace(self, factor=self.factor * c, offset=self.offset * c)
-                case "Sub", 0:
-                    return replace(self, offset=self.offset - c)
-                case "Sub", _:
-                    return replace(self, factor=-self.factor, offset=c - self.offset)
-                case "Div", 0:
-                    return replace(self, factor=self.factor / c, offset=self.offset / c)
+        match node.operator, position:
+            case "Add", _:
+                return replace(self, offset=self.offset + c)
+            case "Mul", _:
+                return replace(self, factor=self.factor * c, offset=self.offset * c)
+            case "Sub", 0:
+                return replace(self, offset=self.offset - c)
+            case "Sub", _:
+                return replace(self, factor=-self.factor, offset=c - self.offset)
+            case "Div", 0:
+                return replace(self, factor=self.factor / c, offset=self.offset / c)
         raise node.error("divides by a layer's result; dividing it by a constant is supported")
 
     def _batch_normalisation(self, node: OnnxNode, constants: Mapping[str, Value]) -> "Affine":
@@ -65,8 +64,7 @@ class Affine:
         gamma, beta, mean, variance = (
             self._channels(node, np.asarray(real(constants[name])).reshape(-1, *[1] * (self.rank - 2)))
             for name in node.inputs[1:])
-        with np.errstate(all="ignore"):
-            factor = gamma / np.sqrt(variance + epsilon)
+        factor = gamma / np.sqrt(variance + epsilon)
         return replace(self, factor=self.factor * factor, offset=(self.offset - mean) * factor + beta)
 
     def _channels(self, node: OnnxNode, value: Value) -> Reals:
@@ -110,10 +108,9 @@ def fold(node: OnnxNode, weight: npt.NDArray[np.int64], scale: npt.NDArray[np.fl
     folded, weight = np.where(dead, wide, folded), np.where(dead[:, None], 0, weight)
     coarser = np.maximum(1, abs(affine.offset) / (folded * x_scale * _MAX_BIAS))
     weight = np.rint(weight / coarser[:, None]).astype(np.int64)
-    with np.errstate(over="ignore", under="ignore"):
-        single = (folded * coarser).astype(np.float32)
-        unit = single.astype(np.float64) * x_scale
-        bias = np.rint(affine.offset / unit)
+    single = (folded * coarser).astype(np.float32)
+    unit = single.astype(np.float64) * x_scale
+    bias = np.rint(affine.offset / unit)
     if not (np.isfinite(single) & (unit > 0)).all() or (abs(bias) > 2 * _MAX_BIAS - 1).any():
         raise node.error("its weight scales, after BatchNormalization, are beyond float32")
     return Folded(weight, single, bias.astype(np.int32))

@@ -45,7 +45,8 @@ def expand(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """
     if not any(node.domain in DOMAINS for node in model.graph.node):
         return model
-    return _Expansion(model.graph, path).run(model)
+    with np.errstate(all="ignore"):  # what is not finite is refused where it would matter
+        return _Expansion(model.graph, path).run(model)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class _Expansion:
         for proto in dynamic:
             self.visit(proto)
         graph = helper.make_graph(
-            self.nodes, self.graph.name,
+            self.nodes, "qonnx",
             [value for value in self.graph.input if value.name not in self.initialisers],
             self.graph.output, list(self.made.values()))
         versions = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))

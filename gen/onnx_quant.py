@@ -88,8 +88,7 @@ class Quantiser:
         if values.dtype != np.float32:
             raise node.error(f"quantises a constant of {values.dtype}; float32 is supported")
         scale, zero = (_fit(node, array, values.shape) for array in (self.scale, self.zero_point))
-        with np.errstate(over="ignore", under="ignore"):
-            steps = np.clip(np.rint(values.astype(np.float32) / scale + zero), self.lo, self.hi)
+        steps = np.clip(np.rint(values.astype(np.float32) / scale + zero), self.lo, self.hi)
         if np.isnan(steps).any():
             raise node.error("quantises a constant that holds NaN")
         return Grid(steps.astype(np.int64) - zero.astype(np.int64), scale, self.bits)

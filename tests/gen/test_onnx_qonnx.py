@@ -1,10 +1,12 @@
 # amaranth: UnusedElaboratable=no
 """QONNX files: what Quant nodes become, and what is refused."""
+import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
@@ -355,3 +357,38 @@ def test_input_vector_of_few_bits(tmp_path: Path) -> None:
 def test_computed_constants_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_constants, "MAX_ELEMENTS", 107)
     assert refusal(one_conv(), tmp_path) == "Quant 'w': more than 107 elements of computed constants"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_damage_never_raises_anything_else(tmp_path: Path, seed: int) -> None:
+    """Nodes that read, write or are something else, and bytes that changed."""
+    rng = random.Random(seed)
+    path = one_conv(between=lambda model, x: model.batch_normalisation(
+        x, "bn", [1] * 4, [0] * 4, [0] * 4, [1] * 4)).save(tmp_path / "net.onnx")
+    sound = onnx_file.read(path)
+    names = [name for node in sound.graph.node for name in (*node.input, *node.output)]
+    for _ in range(250):
+        model = onnx.ModelProto()
+        model.CopyFrom(sound)
+        node, tensor = rng.choice(model.graph.node), rng.choice(model.graph.initializer)
+        match rng.randrange(6):
+            case 0:
+                node.input[rng.randrange(len(node.input))] = rng.choice(names)
+            case 1:
+                node.output[0] = rng.choice(names)
+            case 2:
+                node.op_type = rng.choice(model.graph.node).op_type
+            case 3:
+                node.input.pop()
+            case 4:
+                tensor.raw_data = rng.randbytes(len(tensor.raw_data))
+            case 5:
+                tensor.dims[:] = [rng.choice((0, 1, 2, -1, 1 << 40)) for _ in range(rng.randrange(5))]
+        content = bytearray(model.SerializeToString())
+        if rng.random() < 0.3:
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        path.write_bytes(content)
+        try:
+            load(path)
+        except HeadraceError as error:
+            assert "\n" not in str(error)
