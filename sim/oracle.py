@@ -20,7 +20,7 @@ from headrace.gen.graph import Graph
 from headrace.sim import reference
 from headrace.sim.reference import Activations, Integers
 
-_ERRORS = tuple(
+ERRORS = tuple(
     getattr(ort_errors, name)
     for name in ("EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph",
                  "InvalidProtobuf", "NoModel", "NotImplemented", "RuntimeException"))
@@ -51,7 +51,7 @@ def tensors(path: str | PathLike[str], graph: Graph, x: Integers) -> dict[str, A
         (source,) = session.get_inputs()
         feeds = _feeds(graph, x, real=source.type == "tensor(float)").reshape(len(x), *source.shape)
         runs = [session.run(names, {source.name: feed}) for feed in feeds]
-    except _ERRORS as error:
+    except ERRORS as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise HeadraceError(f"{path}: ONNX Runtime cannot run it: {reason}") from error
     results = {graph.input: x.astype(np.int16)}
