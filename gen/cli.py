@@ -45,9 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[Any], int], text: str, *, as_json: bool = True,
-                model: str = "quantised ONNX file") -> Any:
+                real: bool = False) -> Any:
         added = commands.add_parser(name, help=text, description=text)
-        added.add_argument("model", type=Path, metavar="MODEL", help=model)
+        added.add_argument("model", type=Path, metavar="MODEL",
+                           help=f"{'float' if real else 'quantised'} ONNX file")
+        if not real:
+            added.add_argument("--cut", metavar="TENSOR",
+                               help="build only up to this tensor of the ONNX file")
         if as_json:
             added.add_argument("--json", action="store_true", help="print one JSON object")
         added.set_defaults(run=run)
@@ -74,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     with_plan(added)
     added.add_argument("--engine", choices=("cxxrtl", "amaranth"), default="cxxrtl")
     added = command("quantize", _quantize, "Quantise a float network with ONNX Runtime's quantiser.",
-                    model="float ONNX file")
+                    real=True)
     added.add_argument("--calibration", type=Path, nargs="+", required=True, metavar="FILE",
                        help="one .npz (array x) or .npy file of real numbers, or images or folders of images")
     added.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
@@ -129,15 +133,17 @@ def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _info(options: Any) -> int:
-    network = info(load(options.model))
+    network = info(load(options.model, options.cut))
     _show(options, network.to_json(), lambda: report.info_table(network))
     return 0
 
 
 def _build(options: Any) -> int:
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     files = build(graph, plan(graph, cycles=options.cycles), options.output)
     print(f"{options.output}: {len(files)} Verilog files, plan.json")
+    for line in report.host_line(graph.host):
+        print(line)
     return 0
 
 
@@ -148,9 +154,9 @@ def _inputs(options: Any, graph: Any) -> Any:
 
 def _check(options: Any) -> int:
     from headrace.sim import oracle
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     x = _inputs(options, graph)
-    counts = oracle.compare(graph, options.model, x)
+    counts = oracle.compare(graph, options.model, x, cut=options.cut)
     mismatches = sum(counts.values())
     content = {"frames": len(x), "mismatches": mismatches, "tensors": counts}
     _show(options, content, lambda: report.check_table(graph, counts, len(x)))
@@ -160,7 +166,7 @@ def _check(options: Any) -> int:
 def _sim(options: Any) -> int:
     from headrace.sim import verify
     from headrace.sim.score import score
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     x = _inputs(options, graph)
     layout = plan(graph, cycles=options.cycles)
     with _progress(f"simulating {len(x)} frames") as progress:
@@ -189,7 +195,7 @@ def _quantize(options: Any) -> int:
 def _synth(options: Any) -> int:
     from headrace.gen.build import netlist
     from headrace.gen.synthesis import synthesise
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     layout = plan(graph, cycles=options.cycles)
     with _progress(f"synthesising for {options.target}") as progress:
         resources = synthesise(netlist(graph, layout), target=options.target, jobs=options.jobs,

@@ -66,13 +66,6 @@ class Constants(Mapping[str, Value]):
             return False
         (name,) = node.outputs
         match node.operator:
-            case "Constant":
-                node.expect_inputs(0, 0)
-                self._values[name] = node.tensor("value")
-                node.finish()
-            case "Identity":
-                node.expect_inputs(1, 1)
-                self._values[name] = self[node.inputs[0]]
             case "Transpose":
                 node.expect_inputs(1, 1)
                 value = self[node.inputs[0]]

@@ -1,0 +1,83 @@
+"""What changes no value: Constant nodes, Identity, Dropout, Cast to the same type, packed weights."""
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, TensorProto
+
+from headrace.gen import onnx_file
+from headrace.gen.onnx_file import quote, type_name
+from headrace.gen.onnx_rewrite import Rewrite
+
+_OPERATORS = frozenset({"Cast", "Constant", "Dropout", "Identity"})
+
+
+def simplify(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Make Constant nodes initialisers, widen weights of 2 or 4 bits to 8, leave out what does nothing.
+
+    The widened weights have the same values: what they cost follows from these.
+    """
+    packed = {tensor.name for tensor in model.graph.initializer if onnx_file.packed_bits(tensor)}
+    if not packed and not any(node.op_type in _OPERATORS for node in model.graph.node):
+        return model
+    rewrite = Rewrite(model, path)
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+    widened: dict[str, str] = {}
+    for node in rewrite:
+        operator = node.op_type if node.domain in ("", "ai.onnx") and node.output else ""
+        source = node.input[0] if node.input else ""
+        kind = types.get(source, TensorProto.UNDEFINED)
+        match operator:
+            case "Constant":
+                _constant(rewrite, node)
+                continue
+            case "QuantizeLinear":
+                kind = TensorProto.INT8  # or another type of integers
+            case "DequantizeLinear":
+                kind = TensorProto.FLOAT
+                for index in (0, 2):
+                    if index < len(node.input) and rewrite.is_constant(source):
+                        node.input[index] = _widened(rewrite, node.input[index], widened)
+            case "Identity" | "Dropout" | "Cast" if source:
+                if operator == "Cast" and rewrite.look(node).integer("to", 0) != kind:
+                    to = type_name(rewrite.look(node).integer("to", 0))
+                    raise rewrite.look(node).error(f"to {to} is not supported; a Cast to the type that its "
+                                                   "input has is; --cut TENSOR builds up to a tensor")
+                rewrite.rename(node.output[0], source)
+                continue
+        types.update(dict.fromkeys(node.output, kind))
+        rewrite.keep(node)
+    return rewrite.model()
+
+
+def _constant(rewrite: Rewrite, node: onnx.NodeProto) -> None:
+    """Add the value of a Constant node as an initialiser of the output's name."""
+    tensor = TensorProto()
+    attribute = node.attribute[0] if len(node.attribute) == 1 else AttributeProto()
+    match attribute.name, attribute.type:
+        case "value", AttributeProto.TENSOR:
+            tensor.CopyFrom(attribute.t)
+        case "value_float", AttributeProto.FLOAT:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(attribute.f, np.float32)))
+        case "value_floats", AttributeProto.FLOATS:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(attribute.floats, np.float32)))
+        case "value_int", AttributeProto.INT:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(attribute.i, np.int64)))
+        case "value_ints", AttributeProto.INTS:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(attribute.ints, np.int64)))
+        case name, _:
+            raise rewrite.look(node).error(f"attribute {quote(name)} is not supported; value, value_float, "
+                                           "value_floats, value_int and value_ints are")
+    tensor.name = node.output[0]
+    rewrite.add(tensor)
+
+
+def _widened(rewrite: Rewrite, name: str, widened: dict[str, str]) -> str:
+    """The constant ``name`` with a byte for each value."""
+    tensor = rewrite.tensor(name)
+    if tensor is None or not onnx_file.packed_bits(tensor):
+        return name
+    if name not in widened:
+        what = f"{rewrite.path}: constant {quote(name)}"
+        widened[name] = rewrite.constant(f"{name}/int8", onnx_file.unpack(tensor, what=what))
+    return widened[name]
