@@ -44,6 +44,8 @@ def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:
                     for limit, end in ((node.lo, "lo"), (node.hi, "hi")))
     nodes = onnx_cut.needed(list(_clip_integers(list(model.graph.node), limited)), names)
     copies = onnx.GraphProto(node=nodes).node
+    for node in copies:
+        node.name = ""  # ONNX Runtime wants it unique, and passes make several nodes of one
     del model.graph.node[:]
     del model.graph.output[:]
     model.graph.node.extend(copies)

@@ -5,6 +5,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from headrace.gen import onnx_file
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_file import quote, type_name
 from headrace.gen.onnx_import import load
+from headrace.gen.onnx_simplify import simplify
 from headrace.sim.oracle import ERRORS
 
 Samples = npt.NDArray[np.float32]
@@ -138,12 +140,14 @@ class FloatModel:
         return summary
 
     def _quantise(self, samples: Samples, options: Options, prepared: Path, made: Path) -> None:
-        model = self.proto
+        model = _with_clips(simplify(self.proto, self.path))
         if max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
                default=0) < _OPSET:
             model = version_converter.convert_version(model, _OPSET)
-        _session(model.SerializeToString())  # what it refuses, the next step would only log
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        content = model.SerializeToString()
+        _session(content)  # what it refuses, the next step would only log
+        prepared.write_bytes(content)
+        quant_pre_process(prepared, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared, made, _Reader(self.name, samples), op_types_to_quantize=_QUANTISED,
             per_channel=options.per_channel, activation_type=_TYPES[options.activations],
@@ -163,6 +167,20 @@ class FloatModel:
             raise HeadraceError(f"{self.path}: ONNX Runtime cannot quantise it: {reason}") from error
         finally:
             logging.disable(before)
+
+
+def _with_clips(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Write Min and Max with one number as Clip, which takes no quantisation of its own; alters ``model``."""
+    numbers = {tensor.name: tensor for tensor in model.graph.initializer
+               if tensor.data_type == onnx.TensorProto.FLOAT and prod(tensor.dims) == 1}
+    for node in model.graph.node:
+        if node.op_type in ("Min", "Max") and len(node.input) == 2 and len(numbers.keys() & node.input) == 1:
+            (limit,) = numbers.keys() & node.input
+            (x,) = (name for name in node.input if name != limit)
+            del numbers[limit].dims[:]
+            node.input[:] = [x, "", limit] if node.op_type == "Min" else [x, limit]
+            node.op_type = "Clip"
+    return model
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
