@@ -108,8 +108,9 @@ class _Layout:
                 if self.reduce(look, node, order):
                     self.views[output] = output, order
             case _ if order != _PLAIN or not alike:
+                orders = (list(self.view(name)[1]) for name in images if self.view(name)[1] != _PLAIN)
                 raise look.error(
-                    f"reads an image that a Transpose put into the order {list(order)}; Transposes that "
+                    f"reads an image that a Transpose put into the order {next(orders)}; Transposes that "
                     "cancel, N x H x W x C at the network's input and output, and a Reshape to a vector "
                     "are supported")
         rewrite.keep(node)

@@ -45,7 +45,7 @@ def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:
     nodes = onnx_cut.needed(list(_clip_integers(list(model.graph.node), limited)), names)
     copies = onnx.GraphProto(node=nodes).node
     for node in copies:
-        node.name = ""  # ONNX Runtime wants it unique, and passes make several nodes of one
+        node.ClearField("name")  # ONNX Runtime wants none twice
     del model.graph.node[:]
     del model.graph.output[:]
     model.graph.node.extend(copies)

@@ -10,7 +10,8 @@ from headrace.gen.onnx_file import quote
 from headrace.gen.onnx_rewrite import Rewrite
 
 _ON_INTEGERS = frozenset({"Clip", "MaxPool"})
-_KEEP_VALUES = frozenset({"Flatten", "Pad", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+_TO_VECTOR = frozenset({"Flatten", "Reshape", "Squeeze"})
+_KEEP_VALUES = _TO_VECTOR | {"Pad", "Transpose", "Unsqueeze"}
 
 Parameters = tuple[str, str]  # the names of scale and zero point
 
@@ -34,11 +35,13 @@ class _Expansion:
         self.rewrite = Rewrite(model, path)
         self.quantised: dict[str, Parameters] = {}  # of integer tensors so far
         self.changed = False
-        inputs = {value.name for value in model.graph.input}
-        for node in model.graph.node:  # an integer input has the quantisation with which it is read
-            if (node.op_type in _FORMS or node.op_type == "DequantizeLinear") and node.input:
-                if node.input[0] in inputs and len(node.input) > 2:
-                    self.quantised.setdefault(node.input[0], (node.input[1], node.input[2]))
+        self.inputs = {value.name: value.name for value in model.graph.input}
+        for node in model.graph.node:  # an integer input has the quantisation with which its values are read
+            if node.input and (source := self.inputs.get(node.input[0])):
+                if node.op_type in _KEEP_VALUES or node.op_type in _ON_INTEGERS:
+                    self.inputs.update(dict.fromkeys(node.output, source))
+                elif (node.op_type in _FORMS or node.op_type == "DequantizeLinear") and len(node.input) > 2:
+                    self.quantised.setdefault(source, (node.input[1], node.input[2]))
 
     def run(self) -> None:
         for node in self.rewrite:
@@ -47,9 +50,10 @@ class _Expansion:
             if form is not None:
                 form(self, node)
                 self.changed = True
-            elif node.op_type == "MaxPool" and known:
+            elif known and (node.op_type == "MaxPool" or node.op_type in _TO_VECTOR
+                            and self.inputs.get(node.input[0]) == node.input[0]):
                 x = self.dequantise(node, node.input[0], known)
-                self.finish(node, "MaxPool", [x], known, list(node.attribute))
+                self.finish(node, node.op_type, [x, *node.input[1:]], known, list(node.attribute))
                 self.changed = True
             elif node.op_type == "Clip" and known:
                 self.clip(node, known)
