@@ -40,6 +40,9 @@ def _fold(rewrite: Rewrite, node: onnx.NodeProto) -> None:
     look = rewrite.look(node)
     look.expect_inputs(5, 5)
     look.only("training_mode", 0, 0)
+    look.real("momentum", 0)  # concerns training
+    epsilon = np.float64(np.float32(look.real("epsilon", 1e-5)))
+    look.finish()
     layer = rewrite.producer(node.input[0], "Conv", "Gemm")
     if layer is None or rewrite.uses[node.input[0]] != 1 or len(layer.input) < 2:
         raise look.error("does not stand alone behind a Conv or Gemm; only there it is supported")
@@ -57,7 +60,7 @@ def _fold(rewrite: Rewrite, node: onnx.NodeProto) -> None:
     zero = _channels(rewrite, look, weights.input[2], count) if len(weights.input) > 2 else np.zeros(count)
     x_scale = _channels(rewrite, look, x.input[1], 1)
     with np.errstate(all="ignore"):
-        factor = gamma / np.sqrt(variance + np.float64(np.float32(look.real("epsilon", 1e-5))))
+        factor = gamma / np.sqrt(variance + epsilon)
         scale = np.where(factor == 0, scale, scale * abs(factor)).astype(np.float32).astype(np.float64)
         bias_scale = (x_scale * scale).astype(np.float32)
         bias = _bias(rewrite, look, layer, count)

@@ -11,8 +11,7 @@ from headrace.gen.onnx_file import quote
 # What the host computes from the network's integers, if nothing but such an operator follows.
 _HOST = frozenset({"ArgMax", "LogSoftmax", "QLinearSoftmax", "Softmax"})
 _HOST_IN_REAL_NUMBERS = frozenset({"Sigmoid"})  # only where no QuantizeLinear follows
-_PASSED = frozenset({
-    "Cast", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze", "Unsqueeze"})
+_MOVES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _CLOSE = 3  # near matches shown
 _CLOSE_NAMES = 5000  # names compared with, as each comparison takes time
 
@@ -21,10 +20,10 @@ def cut(model: onnx.ModelProto, path: Path, tensor: str | None = None,
         ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """A copy of ``model`` that ends where the hardware does, and the operators behind that.
 
-    The end is ``tensor``, or the file's output without the Softmax, LogSoftmax, ArgMax, DequantizeLinear, and
-    Sigmoid in real numbers, which stand last. A real number that is the input or the output of a
-    QuantizeLinear or DequantizeLinear stands for its quantised tensor. Nodes that do not contribute are
-    left out, so that they may be anything.
+    The end is ``tensor``; what a QuantizeLinear reads or a DequantizeLinear makes stands for the quantised
+    tensor. Else it is the last quantised tensor before the Softmax, LogSoftmax, ArgMax, DequantizeLinear, and
+    Sigmoid in real numbers, that come last. Nodes that do not contribute are left out, so that they may be
+    anything.
 
     Raises
     ------
@@ -37,7 +36,7 @@ def cut(model: onnx.ModelProto, path: Path, tensor: str | None = None,
         if len(graph.output) != 1:
             raise HeadraceError(f"{path}: {len(graph.output)} graph outputs; networks with one are "
                                 "supported, and --cut TENSOR builds up to one of them")
-        end = _dequantised(_before_host(graph.output[0].name, producers, len(graph.node)), producers)
+        end = _before_host(graph.output[0].name, producers, len(graph.node))
     else:
         if tensor not in producers:
             near = get_close_matches(tensor, list(producers)[:_CLOSE_NAMES], _CLOSE, cutoff=0.4)
@@ -60,18 +59,21 @@ def needed(nodes: Collection[onnx.NodeProto], wanted: Collection[str]) -> list[o
 
 
 def _before_host(end: str, producers: dict[str, onnx.NodeProto], limit: int) -> str:
-    """The tensor that the first of the operators left to the host reads, or else ``end``."""
-    name, quantised = end, False
+    """The last quantised tensor before ``end``, or what the first of the operators left to the host reads."""
+    name, hardware = end, False  # `hardware`: arithmetic here would have a QuantizeLinear behind it
     for _ in range(limit):  # a damaged file may run in circles
         node = producers.get(name)
         if node is None or not node.input:
             break
         name = node.input[0]
-        if node.op_type in _HOST or node.op_type in _HOST_IN_REAL_NUMBERS and not quantised:
-            end = name
-        elif node.op_type not in _PASSED:
+        if node.op_type in _HOST or node.op_type in _HOST_IN_REAL_NUMBERS and not hardware:
+            end, hardware = name, False
+        elif node.op_type == "DequantizeLinear":
+            end = name if name in producers and not hardware else end
+        elif node.op_type == "QuantizeLinear":
+            hardware = True
+        elif node.op_type not in _MOVES:
             break
-        quantised = node.op_type == "QuantizeLinear"
     return end
 
 

@@ -98,6 +98,7 @@ def _pad(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto, before: _Padded
         raise look.error(f"pads {pads.reshape(-1).tolist()} enlarge the batch or the channels; "
                          "rows and columns are supported")
     value = look.real("value", 0)
+    look.finish()
     if len(node.input) > 2 and node.input[2]:
         constant = rewrite.values(node.input[2])
         if constant is None or constant.size != 1:
