@@ -88,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--weights", choices=("int8", "uint8"), default="int8")
     added.add_argument("--per-tensor", action="store_true", help="one weight scale per layer")
     added.add_argument("--method", choices=("minmax", "entropy", "percentile"), default="minmax",
-                       help="how activations' ranges follow from the samples; entropy and percentile keep all "
-                            "activations of all samples in memory")
+                       help="how activations' ranges follow from the samples; entropy and percentile keep "
+                            "all activations of all samples in memory")
     added.add_argument("--scale", type=float, default=1 / 255, metavar="X",
                        help="of an image: (pixel * scale - mean) / std (default: 1/255)")
     added.add_argument("--mean", type=float, nargs="+", default=[0.0], metavar="X",

@@ -122,7 +122,8 @@ class _Expansion:
         if q is not None and node.operator in _SAME_QUANTISATION and len(node.outputs) == 1:
             (name,) = node.outputs
             self.quantised[name] = q
-            if not all(is_quant(self.node(reader).operator) for reader in self.readers[name]):
+            quants = [is_quant(self.node(reader).operator) for reader in self.readers[name]]
+            if name in self.outputs or not all(quants):
                 copy.output[0] = f"{name}/unquantised"
                 self.quantise(copy.output[0], name, q)
 

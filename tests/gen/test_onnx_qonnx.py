@@ -264,6 +264,8 @@ def test_residual_and_pools(tmp_path: Path) -> None:
     assert [type(node).__name__ for node in graph.nodes] == [
         "Conv", "Add", "Pool", "Conv", "GlobalAveragePool"]
     assert [(node.lo, node.hi) for node in graph.nodes[:3]] == [(-128, 127), (-32, 31), (-128, 127)]
+    assert [load(tmp_path / "net.onnx", cut=tensor).output for tensor in ("sq", "m")] == [
+        "sq/integers", "m/integers"]
 
 
 def test_other_models_are_left_alone(small: Path) -> None:
