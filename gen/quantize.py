@@ -3,6 +3,7 @@ import contextlib
 import io
 import logging
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from math import prod
@@ -20,7 +21,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from headrace.gen import onnx_file
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_file import quote, type_name
-from headrace.gen.onnx_import import load
+from headrace.gen.onnx_import import MAX_ELEMENTS, load
+from headrace.gen.onnx_node import OnnxNode
 from headrace.gen.onnx_simplify import simplify
 from headrace.sim.oracle import ERRORS
 
@@ -30,6 +32,7 @@ Integer = Literal["int8", "uint8"]
 METHODS = {"minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entropy,
            "percentile": CalibrationMethod.Percentile}
 _TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+MAX_TOTAL = 1 << 28  # elements of all tensors but constants
 _OPSET = 13  # DequantizeLinear per channel
 
 # What is computed with integers; what ends a network (Softmax, ...) stays real.
@@ -144,6 +147,7 @@ class FloatModel:
         if max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
                default=0) < _OPSET:
             model = version_converter.convert_version(model, _OPSET)
+        self._check_sizes(model)
         content = model.SerializeToString()
         _session(content)  # what it refuses, the next step would only log
         prepared.write_bytes(content)
@@ -154,13 +158,31 @@ class FloatModel:
             weight_type=_TYPES[options.weights], calibrate_method=METHODS[options.method],
             extra_options={"ActivationSymmetric": False})
 
+    def _check_sizes(self, model: onnx.ModelProto) -> None:
+        """Refuse what would fill the memory, before anything is carried out."""
+        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        sizes = {value.name: prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+                 for value in (*graph.value_info, *graph.output) if value.type.tensor_type.HasField("shape")}
+        for node in graph.node:
+            for name in filter(None, node.output):
+                size, at = sizes.get(name, 0), OnnxNode(node, file=str(self.path))
+                if size < 1:
+                    raise at.error("its output has an unknown size; operators of ONNX with fixed sizes are "
+                                   "supported")
+                if size > MAX_ELEMENTS:
+                    raise at.error(f"its output has {size} elements; up to {MAX_ELEMENTS} are supported")
+        if (total := sum(sizes.values())) > MAX_TOTAL:
+            raise HeadraceError(f"{self.path}: {total} elements in all tensors; "
+                                f"up to {MAX_TOTAL} are supported")
+
     @contextlib.contextmanager
     def _tools(self) -> Iterator[None]:
         """Keep the tools from printing; what they raise becomes one line."""
         before = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 yield
         except _FAILURES as error:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

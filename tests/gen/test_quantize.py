@@ -101,10 +101,24 @@ def test_what_the_importer_refuses(capsys: pytest.CaptureFixture[str], tmp_path:
     assert refused(capsys, tmp_path, model).startswith(expected)
 
 
-def test_what_onnx_runtime_refuses(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_what_the_tools_refuse(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model = FloatModel("torchvision").mobilenet()
+    model.nodes[-1].input[1] = "fc_b"
+    assert refused(capsys, tmp_path, model).startswith("float.onnx: ONNX Runtime cannot quantise it: ")
+
+
+def test_sizes_are_known_and_bounded(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Before anything is carried out."""
     model = FloatModel("torchvision").mobilenet()
     model.nodes[-1].op_type = "Nonsense"
-    assert refused(capsys, tmp_path, model).startswith("float.onnx: ONNX Runtime cannot quantise it: ")
+    assert refused(capsys, tmp_path, model) == (
+        "float.onnx: Nonsense 'y': its output has an unknown size; operators of ONNX with fixed sizes are "
+        "supported")
+    model = FloatModel("keras").mobilenet()
+    model.initialisers = [tensor for tensor in model.initialisers if tensor.name != "stem_pads"]
+    model.constant("stem_pads", np.array([0, 0, 0, 0, 0, 0, 1 << 13, 1 << 13]))
+    assert refused(capsys, tmp_path, model, calibration=data(tmp_path, 2, 12, 12, 3)) == (
+        f"float.onnx: Pad 'stem_pad': its output has {3 * 8204 ** 2} elements; up to 67108864 are supported")
 
 
 @pytest.mark.parametrize("shape", [("N", 3, "h", 12), (2, 3, 12, 12), (1, 3, 12)])
