@@ -107,4 +107,5 @@ def _channels(rewrite: Rewrite, look: OnnxNode, name: str, count: int) -> Reals:
     values = rewrite.values(name)
     if values is None or values.size not in (1, count):
         raise look.error(f"needs {quote(name)} as a constant of 1 or {count} values")
-    return np.broadcast_to(values.reshape(-1).astype(np.float64), count)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        return np.broadcast_to(values.reshape(-1).astype(np.float64), count)

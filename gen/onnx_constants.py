@@ -12,7 +12,7 @@ from headrace.gen.onnx_file import quote
 from headrace.gen.onnx_node import OnnxNode
 from headrace.gen.onnx_quant import Grid, Quantiser, Value, real
 
-MAX_ELEMENTS = 1 << 27  # computed in all
+MAX_ELEMENTS = 1 << 26  # computed in all
 
 _ARITHMETIC: dict[str, Callable[..., npt.NDArray[np.generic]]] = {
     "Add": np.add, "Div": np.divide, "Mul": np.multiply, "Sub": np.subtract}
@@ -96,6 +96,9 @@ class Constants(Mapping[str, Value]):
             shape = np.broadcast_shapes(a.shape, b.shape)
         except ValueError:
             raise node.error(f"constants of shapes {list(a.shape)} and {list(b.shape)} do not fit") from None
+        if prod(shape) > max(a.size, b.size):
+            raise node.error(f"constants of shapes {list(a.shape)} and {list(b.shape)} make a larger one; "
+                             "one as large as the larger is supported")
         if a.dtype.kind != "f" or b.dtype.kind != "f":
             raise node.error(f"computes with constants of {a.dtype} and {b.dtype}; float is supported")
         self.spend(node, prod(shape))

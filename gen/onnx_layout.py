@@ -53,8 +53,9 @@ def transpose(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 def _nhwc_input(model: onnx.ModelProto) -> str:
     """The input of four dimensions that is transposed to N x C x H x W, or else nothing."""
-    reached = {value.name for value in model.graph.input if len(value.type.tensor_type.shape.dim) == 4}
-    sources = {name: name for name in reached}
+    constants = {tensor.name for tensor in model.graph.initializer}  # which may be called inputs too
+    sources = {value.name: value.name for value in model.graph.input
+               if len(value.type.tensor_type.shape.dim) == 4 and value.name not in constants}
     for node in model.graph.node:
         if node.input and (source := sources.get(node.input[0])):
             if node.op_type == "Transpose" and _permutation(node) == _TO_NCHW:
@@ -79,13 +80,13 @@ class _Layout:
     def visit(self, node: onnx.NodeProto) -> None:
         """Emit the node so that it reads what is stored."""
         rewrite, look, given = self.rewrite, self.rewrite.look(node), list(node.input)
-        transposes = node.op_type == "Transpose" and bool(given) and not self.constant(given[0])
+        transposes = node.op_type == "Transpose" and not self.constant(given[0])
         if not transposes and not any(name in self.views for name in given):
             return rewrite.keep(node)
         images = [name for name in given if not self.constant(name)]
-        stored, order = self.view(images[0])
+        stored, order = self.view(given[0])
         node.input[:] = [self.view(name)[0] for name in given]
-        output = node.output[0] if node.output else ""
+        output = node.output[0]
         alike = all(self.view(name)[1] == order for name in images)
         match node.op_type:
             case "Transpose":

@@ -25,8 +25,8 @@ from headrace.gen.onnx_simplify import simplify
 Pass = Callable[[onnx.ModelProto, Path], onnx.ModelProto]
 
 # In this order, as each relies on those before it.
-_STANDARD: tuple[Pass, ...] = (simplify, onnx_qonnx.expand)  # operators of ONNX and ONNX Runtime only
-_QUANTISATION: tuple[Pass, ...] = (onnx_qoperator.expand,)  # other ways to write what is quantised
+_NOTATION: tuple[Pass, ...] = (simplify, onnx_qonnx.expand)  # what ONNX Runtime need not see, or cannot run
+_OPERATORS: tuple[Pass, ...] = (onnx_qoperator.expand,)  # what its integer kernels run as it is
 _STRUCTURE: tuple[Pass, ...] = (
     onnx_layout.transpose, onnx_pad.merge, onnx_mean.average, onnx_matmul.fuse, onnx_batch_norm.fold,
     onnx_shapes.separate)
@@ -40,17 +40,17 @@ def normalise(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     :exc:`HeadraceError`
         If an operator that has to be rewritten has a form that cannot be.
     """
-    return _apply((*_STANDARD, *_QUANTISATION, *_STRUCTURE), model, path)
+    return _apply((*_NOTATION, *_OPERATORS, *_STRUCTURE), model, path)
 
 
 def judged(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """What ONNX Runtime shall compute to judge the network of ``model``: the file itself, if possible.
 
-    Its integer kernels run QLinearConv and its like as they are. What the other passes rewrite keeps ONNX
-    Runtime from integer kernels, or is stored as N x H x W x C there: it runs the normalised model.
+    Its integer kernels run QLinearConv and its like as they are. What the passes behind those rewrite keeps
+    ONNX Runtime from integer kernels, or is stored as N x H x W x C there: it runs the normalised model.
     """
-    plain = _apply(_STANDARD, model, path)
-    expanded = _apply(_QUANTISATION, plain, path)
+    plain = _apply(_NOTATION, model, path)
+    expanded = _apply(_OPERATORS, plain, path)
     normal = _apply(_STRUCTURE, expanded, path)
     return plain if normal is expanded else normal
 

@@ -42,7 +42,7 @@ def merge(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     rewrite = Rewrite(model, path)
     views: dict[str, _Padded] = {}
     for node in rewrite:
-        look, source = rewrite.look(node), node.input[0] if node.input else ""
+        look, source = rewrite.look(node), node.input[0]
         if any(name in views for name in node.input[1:]):
             raise look.error("reads what Pad made; Conv, AveragePool and MaxPool may")
         padded = views.get(source)

@@ -46,7 +46,7 @@ class _Expansion:
     def run(self) -> None:
         for node in self.rewrite:
             form = _FORMS.get(node.op_type)
-            known = self.quantised.get(node.input[0]) if node.input else None
+            known = self.quantised.get(node.input[0])
             if form is not None:
                 form(self, node)
                 self.changed = True

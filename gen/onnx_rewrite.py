@@ -13,6 +13,8 @@ from headrace.gen import onnx_file
 from headrace.gen.onnx_file import quote
 from headrace.gen.onnx_node import OnnxNode
 
+MICROSOFT = "com.microsoft"
+
 
 class Rewrite:
     """The nodes of a model in order, of which a pass makes those of a new model.
@@ -35,29 +37,38 @@ class Rewrite:
         self._emitted: dict[str, onnx.NodeProto] = {}  # by first output, in order
 
     def __iter__(self) -> Iterator[onnx.NodeProto]:
-        """Copies of the given nodes, reading what the new model calls their inputs."""
+        """Copies of the given nodes, reading what the new model calls their inputs.
+
+        Each has an output, and an input unless it is a Constant; the first ones are there. What a pass
+        would take for an ONNX operator of the same name is kept unseen.
+        """
         for given in self._model.graph.node:
+            for what, names in (("output", given.output), ("input", given.input)):
+                if not any(names[:1]) and (what, given.op_type) != ("input", "Constant"):
+                    raise self.look(given).error(f"has no first {what}")
             node = onnx.NodeProto()
             node.CopyFrom(given)
             for index, name in enumerate(given.input):
                 node.input[index] = self._renamed.get(name, name)
-            yield node
+            if _foreign(node):
+                self.keep(node)
+            else:
+                yield node
 
     def look(self, node: onnx.NodeProto) -> OnnxNode:
         """The node with its attributes, and for messages."""
         return OnnxNode(node, file=str(self.path))
 
     def keep(self, node: onnx.NodeProto) -> None:
-        name = node.output[0] if node.output else ""
-        if not name or name in self._emitted or name in self._constants:
+        name = node.output[0]
+        if name in self._emitted or name in self._constants:
             raise self.look(node).error(f"its output {quote(name)} is there already")
         self._emitted[name] = node
 
     def emit(self, operator: str, inputs: list[str], output: str, *, like: onnx.NodeProto,
              attributes: list[AttributeProto] | None = None, **more: Any) -> str:
         """Add a node in the place of ``like``, under whose name messages speak of it; returns ``output``."""
-        name = like.name or "".join(like.output[:1])
-        node = helper.make_node(operator, inputs, [output], name=name, **more)
+        node = helper.make_node(operator, inputs, [output], name=like.name or like.output[0], **more)
         node.attribute.extend(attributes or [])
         self.keep(node)
         return output
@@ -73,12 +84,13 @@ class Rewrite:
     def producer(self, name: str, *operators: str) -> onnx.NodeProto | None:
         """The emitted node that makes ``name``, if it is one of ``operators``."""
         node = self._emitted.get(name)
-        return node if node is not None and (not operators or node.op_type in operators) else None
+        fits = node is not None and (not operators or node.op_type in operators and not _foreign(node))
+        return node if fits else None
 
     def is_constant(self, name: str, *, dequantised: bool = False) -> bool:
         """Is ``name`` a constant, or if ``dequantised`` one behind its DequantizeLinear?"""
         node = self.producer(name, "DequantizeLinear") if dequantised else None
-        return (name if node is None else "".join(node.input[:1])) in self._constants
+        return (name if node is None else node.input[0]) in self._constants
 
     def tensor(self, name: str) -> onnx.TensorProto | None:
         return self._constants.get(name)
@@ -122,3 +134,9 @@ class Rewrite:
         result.graph.output.extend(onnx.ValueInfoProto(name=self._renamed.get(value.name, value.name))
                                    for value in self._model.graph.output)
         return result
+
+
+def _foreign(node: onnx.NodeProto) -> bool:
+    """Is the operator neither ONNX's nor one of ONNX Runtime's quantised ones?"""
+    return node.domain not in ("", "ai.onnx") and (
+        node.domain != MICROSOFT or not node.op_type.startswith(("Q", "DequantizeLinear")))

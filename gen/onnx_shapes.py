@@ -47,7 +47,7 @@ def _quantise_again(rewrite: Rewrite, node: onnx.NodeProto) -> bool:
 def _move_behind(rewrite: Rewrite, node: onnx.NodeProto) -> bool:
     """Emit a QuantizeLinear before what moves the values between it and its operator."""
     chain: list[onnx.NodeProto] = []
-    name = node.input[0] if node.input else ""
+    name = node.input[0]
     while rewrite.uses[name] == 1 and (before := rewrite.producer(name, *_SHAPES, *_ACTIVATIONS)):
         chain.insert(0, before)
         name = before.input[0]

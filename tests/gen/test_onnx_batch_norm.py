@@ -6,22 +6,24 @@ import onnxruntime as ort
 import pytest
 from onnx import helper
 
-from forms import assert_exact, images, random
 from headrace.sim import reference
+from onnx_forms import assert_exact, images, random
 from onnx_models import Q, QdqModel, refusal
 
 X, Y = Q(0.03, 120), Q(0.4, 100)
 IMAGE = (4, 7, 6)
 
 
-def normalised(kind: str = "conv", *, gamma: object = None, weight: np.ndarray | None = None, scale: object = 0.01,
-               zero: int = 0, bias: np.ndarray | None = None, variance: object = 1.0,
+SHAPES = {"conv": (6, 4, 3, 3), "depthwise": (4, 1, 3, 3), "gemm": (4, 6)}
+
+
+def normalised(kind: str = "conv", *, gamma: object = None, weight: np.ndarray | None = None,
+               scale: object = 0.01, zero: int = 0, bias: np.ndarray | None = None, variance: object = 1.0,
                clip: str | None = None, **attributes: object) -> QdqModel:
     model = QdqModel()
     x = model.input((4,) if kind == "gemm" else IMAGE, X)
     rng = np.random.default_rng(9)
-    weight = rng.integers(-127, 128, {"conv": (6, 4, 3, 3), "depthwise": (4, 1, 3, 3), "gemm": (4, 6)}[kind]).astype(
-        np.int8) if weight is None else weight
+    weight = rng.integers(-127, 128, SHAPES[kind]).astype(np.int8) if weight is None else weight
     count = 6 if kind != "depthwise" else 4
     options = {"group": 4} if kind == "depthwise" else {}
     axis = 1 if kind == "gemm" else 0
@@ -114,7 +116,8 @@ def test_wrong_place(tmp_path: Path) -> None:
     model.replace("mean", np.ones(5, np.float32))
     assert refusal(model, tmp_path) == "BatchNormalization 'bn': needs 'mean' as a constant of 1 or 6 values"
     model = normalised(bias=np.ones(6))
-    next(node for node in model.nodes if node.name == "y").input[2] = model.constant("real", np.ones(6, np.float32))
+    real = model.constant("real", np.ones(6, np.float32))
+    next(node for node in model.nodes if node.name == "y").input[2] = real
     assert refusal(model, tmp_path) == (
         "BatchNormalization 'bn': the bias 'real' before it is not quantised; "
         "an int32 constant behind DequantizeLinear is supported")

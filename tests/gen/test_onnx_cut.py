@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from forms import assert_exact, finish
 from headrace.gen.cli import main
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_import import load
+from onnx_forms import assert_exact, finish
 from onnx_models import Q, QdqModel
 
 X, Y = Q(0.03, 120), Q(0.4, 100)
@@ -48,7 +48,8 @@ def test_refused(tmp_path: Path) -> None:
     assert message(path, "?") == "no node makes a tensor '?'"
     assert message(path, "x") == "no node makes a tensor 'x'; like it are 'x_q', 'x_dq'"
     assert message(path, "net/a_raw") == (
-        "output 'net/a_raw' is the unquantised result of Conv; a quantised or dequantised tensor is supported")
+        "output 'net/a_raw' is the unquantised result of Conv; "
+        "a quantised or dequantised tensor is supported")
     assert message(path, "x_dq") == "no operators between input and output"
     assert message(path).endswith("and --cut TENSOR builds up to one of them")
     assert message(path, "net/b_q").startswith("Erf 'net/b': operator not supported; ")
@@ -107,7 +108,8 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["info", path, "--cut", "net/a_q", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["host"] == ["DequantizeLinear", "Erf", "QuantizeLinear"]
     assert main(["build", path, "--cut", "net/a_q", "-o", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "left to the host: DequantizeLinear, Erf, QuantizeLinear"
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "left to the host: DequantizeLinear, Erf, QuantizeLinear"
     np.savez(tmp_path / "x.npz", x=np.zeros((1, 4, 6, 5), np.float32))
     assert main(["check", path, "--cut", "net/a_q", "--inputs", str(tmp_path / "x.npz")]) == 0
     assert "0 mismatches" in capsys.readouterr().out

@@ -4,14 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
-from forms import assert_alike, assert_exact, finish, original_output, random
-from headrace.gen import onnx_file
-from headrace.gen.graph import GlobalAveragePool, Graph
+from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph
 from headrace.gen.onnx_normalise import normalise
+from onnx_forms import assert_alike, assert_exact, finish, original_output, random
 from onnx_models import Q, QdqModel, refusal
 
 X, Y = Q(0.03, 120), Q(0.4, 100)
@@ -59,12 +57,14 @@ def test_the_given_model_stays_as_it_is(tmp_path: Path) -> None:
 
 def pad(model: QdqModel, x: str, amounts: Sequence[int], value: object = None, **more: object) -> str:
     inputs = [x, model.constant("amounts", np.array(amounts))]
-    return model.node("Pad", [*inputs] if value is None else [*inputs, model.constant("value", np.asarray(value))],
-                      "padded", **more)
+    if value is not None:
+        inputs.append(model.constant("value", np.asarray(value)))
+    return model.node("Pad", inputs, "padded", **more)
 
 
 @pytest.mark.parametrize("q", [X, Q(0.03, 0), Q(0.03, 255), Q(0.03, -128, np.int8)])
-@pytest.mark.parametrize("form", ["between", "quantised", "integers", "input", "value", "axes", "valid", "own"])
+@pytest.mark.parametrize("form", [
+    "between", "quantised", "integers", "input", "value", "axes", "valid", "own"])
 def test_pad_before_conv(tmp_path: Path, form: str, q: Q) -> None:
     model = QdqModel(opset=18)
     options: dict[str, object] = {}
@@ -79,8 +79,9 @@ def test_pad_before_conv(tmp_path: Path, form: str, q: Q) -> None:
     else:
         real = model.input(IMAGE, q)
         if form == "axes":
-            axes = model.constant("axes", np.array([-1, 2]))
-            x = model.node("Pad", [real, model.constant("amounts", np.array([0, 1, 3, 2])), "", axes], "padded")
+            amounts, axes = (model.constant(name, np.array(values)) for name, values in (
+                ("amounts", [0, 1, 3, 2]), ("axes", [-1, 2])))
+            x = model.node("Pad", [real, amounts, "", axes], "padded")
         else:
             x = pad(model, real, PADS, np.float32(0) if form == "value" else None)
         if form == "quantised":
@@ -99,7 +100,8 @@ def test_pad_before_conv(tmp_path: Path, form: str, q: Q) -> None:
 def test_pad_before_max_pool(tmp_path: Path, value: float | None) -> None:
     q = X if value else Q(0.03, -128, np.int8)
     model = QdqModel()
-    x = pad(model, model.input(IMAGE, q), [0, 0, 1, 1, 0, 0, 1, 1], None if value is None else np.float32(value))
+    x = pad(model, model.input(IMAGE, q), [0, 0, 1, 1, 0, 0, 1, 1],
+            None if value is None else np.float32(value))
     model.operator("MaxPool", [x], q, name="y", kernel_shape=[3, 3], strides=[2, 2])
     (node,) = exact(model, tmp_path).nodes
     assert node.window.pads == (1, 1, 1, 1)
@@ -115,7 +117,8 @@ def test_pad_before_average_pool(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("change", "expected"), [
     (lambda model, x: conv(model, pad(model, x, [0, 1, 0, 0, 0, 0, 0, 0])),
-     "Pad 'padded': pads [0, 1, 0, 0, 0, 0, 0, 0] enlarge the batch or the channels; rows and columns are supported"),
+     ("Pad 'padded': pads [0, 1, 0, 0, 0, 0, 0, 0] enlarge the batch or the channels; "
+      "rows and columns are supported")),
     (lambda model, x: conv(model, pad(model, x, [0, 0, -1, 0, 0, 0, 0, 0])),
      "Pad 'padded': pads [0, 0, -1, 0, 0, 0, 0, 0] are not supported; 0 to 4096 are"),
     (lambda model, x: conv(model, pad(model, x, [1, 1])),
@@ -131,7 +134,8 @@ def test_pad_before_average_pool(tmp_path: Path) -> None:
       "padding with the least value, -3.6, is supported")),
     (lambda model, x: model.operator("AveragePool", [pad(model, x, PADS)], X, name="y", kernel_shape=[4, 4],
                                      pads=[1, 1, 1, 1]),
-     "AveragePool 'y': does not count its own pads, but those of the Pad before it; one kind of pads is supported"),
+     ("AveragePool 'y': does not count its own pads, but those of the Pad before it; "
+      "one kind of pads is supported")),
     (lambda model, x: model.operator("GlobalAveragePool", [pad(model, x, PADS)], X, name="y"),
      "GlobalAveragePool 'y': reads what Pad made; Conv, AveragePool and MaxPool may"),
     (lambda model, x: model.operator("Add", [x, pad(model, x, PADS)], X, name="y"),
@@ -156,16 +160,16 @@ def test_reduce_mean(tmp_path: Path, axes: list[int] | str, keep: int, dtype: ty
     q, y = Q(0.03, 20, dtype), Q(0.02, 30, dtype)
     model = QdqModel(opset=18 if axes == "input" else 13)
     x = model.input(IMAGE, q)
-    if axes == "input":
-        mean = model.operator("ReduceMean", [x, model.constant("axes", np.array([2, 3]))], y, name="m", keepdims=keep)
-    else:
-        mean = model.operator("ReduceMean", [x], y, name="m", axes=axes, keepdims=keep)
+    inputs = [x, model.constant("axes", np.array([2, 3]))] if axes == "input" else [x]
+    attributes = {} if axes == "input" else {"axes": axes}
+    mean = model.operator("ReduceMean", inputs, y, name="m", keepdims=keep, **attributes)
     if keep:
         mean = model.node("Squeeze", [mean, model.constant("spatial", np.array([2, 3]))], "s")
         model.quantisations[mean] = y
     model.conv(mean, MATRIX, y, name="y", operator="Gemm", axis=1)
     pool = QdqModel()
-    flat = pool.node("Flatten", [pool.operator("GlobalAveragePool", [pool.input(IMAGE, q)], y, name="m")], "f")
+    mean = pool.operator("GlobalAveragePool", [pool.input(IMAGE, q)], y, name="m")
+    flat = pool.node("Flatten", [mean], "f")
     pool.quantisations[flat] = y
     pool.conv(flat, MATRIX, y, name="y", operator="Gemm", axis=1)
     graph = exact(model, tmp_path)
@@ -185,9 +189,9 @@ def test_reduce_mean_refused(tmp_path: Path) -> None:
 
 # MatMul
 
-def vector(folder: Path, *, bias: bool) -> Graph:
+def gemm(folder: Path, **options: object) -> Graph:
     model = QdqModel()
-    model.conv(model.input((4,), X), MATRIX, Y, name="y", operator="Gemm", axis=1, bias=BIAS if bias else None)
+    model.conv(model.input((4,), X), MATRIX, Y, name="y", operator="Gemm", axis=1, **options)
     return finish(model, folder / "plain.onnx", "y_dq")
 
 
@@ -204,15 +208,10 @@ def test_matmul(tmp_path: Path, form: str) -> None:
     else:
         product = model.node("MatMul", [x, weights], "m")
         bias = model.weight("b", BIAS.astype(np.int32), np.float32(0.03) * np.float32(0.01), 0, 0)
-        model.operator("Add", [bias, product] if form == "swapped" else [product, bias], Y, name="y", clip="Relu")
-    graph = exact(model, tmp_path)
-    if form in ("bias", "swapped"):
-        assert graph.nodes[0].lo == 100
-        model = QdqModel()
-        model.conv(model.input((4,), X), MATRIX, Y, name="y", operator="Gemm", axis=1, bias=BIAS, clip="Relu")
-        assert_alike(graph, finish(model, tmp_path / "plain.onnx", "y_dq"))
-    else:
-        assert_alike(graph, vector(tmp_path, bias=False))
+        addends = [bias, product] if form == "swapped" else [product, bias]
+        model.operator("Add", addends, Y, name="y", clip="Relu")
+    options = {"bias": BIAS, "clip": "Relu"} if form in ("bias", "swapped") else {}
+    assert_alike(exact(model, tmp_path), gemm(tmp_path, **options))
 
 
 def test_matmul_refused(tmp_path: Path) -> None:
@@ -231,7 +230,8 @@ def test_matmul_refused(tmp_path: Path) -> None:
     x = model.input((4,), X)
     model.operator("MatMul", [x, x], Y, name="y")
     assert refusal(model, tmp_path) == (
-        "MatMul 'y': its second input is no constant; quantised weights behind DequantizeLinear are supported")
+        "MatMul 'y': its second input is no constant; "
+        "quantised weights behind DequantizeLinear are supported")
 
 
 # N x H x W x C
@@ -265,7 +265,7 @@ def test_nhwc_edges(tmp_path: Path, place: str, real: bool, shape: tuple[int, in
         model.node("Transpose", ["y_raw"], "y_nhwc", perm=[0, 2, 3, 1])
         model.nodes = [node for node in model.nodes if node.name not in ("y_q", "y_dq")]
         model.quantise("y_nhwc", Y, name="y")
-        model.node("DequantizeLinear", ["y_q", *model.parameters("y_q", Y.scale, Y.zero_point, Y.dtype)], "out")
+        model.dequantise("y_q", "out", Y)
     dtype = np.uint8 if place == "quantised" else np.float32
     model.output("out", (height, width, 6), dtype)
     graph = exact(model, tmp_path)
@@ -318,7 +318,7 @@ def test_nhwc_between(tmp_path: Path) -> None:
     m = model.operator("ReduceMean", [x], Y, name="m", axes=[1, 2], keepdims=0)
     model.conv(m, random(RNG, np.int8, 6, 3), Y, name="y", operator="MatMul")
     graph = exact(model, tmp_path)
-    assert [type(node).__name__ for node in graph.nodes] == ["Conv", "Add", "Conv", "GlobalAveragePool", "Conv"]
+    assert [type(node) for node in graph.nodes] == [Conv, Add, Conv, GlobalAveragePool, Conv]
     assert graph.nodes[2].window.pads == (1, 2, 0, 1) and graph.nodes[0].lo == 100
 
 

@@ -356,6 +356,17 @@ def test_input_vector_of_few_bits(tmp_path: Path) -> None:
         "Quant 'xq': limits the graph input to integers of -8 to 7; that is supported for images")
 
 
+def test_constants_do_not_grow(tmp_path: Path) -> None:
+    model = one_conv()
+    names = [model.constant("row", np.ones((1, 9), np.float32)), model.constant("column", np.ones((9, 1), "f"))]
+    model.node("Mul", names, "outer")
+    node = next(node for node in model.nodes if node.output[0] == "y")
+    node.input[1] = "outer"
+    model.nodes.insert(0, model.nodes.pop())
+    assert refusal(model, tmp_path) == ("Mul 'outer': constants of shapes [1, 9] and [9, 1] make a larger one; "
+                                        "one as large as the larger is supported")
+
+
 def test_computed_constants_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_constants, "MAX_ELEMENTS", 107)
     assert refusal(one_conv(), tmp_path) == "Quant 'w': more than 107 elements of computed constants"

@@ -7,12 +7,14 @@ import pytest
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from forms import assert_alike, assert_exact, finish, random
 from headrace.gen.graph import Add, Conv, GlobalAveragePool, Pool
+from headrace.gen.onnx_normalise import judged
+from onnx_forms import assert_alike, assert_exact, finish, random
 from onnx_models import Q, QdqModel, refusal
 
 X, Y = Q(0.03, 120), Q(0.4, 7)
 MS = "com.microsoft"
+ONES = np.ones((4, 4, 1, 1), np.int8)
 
 
 class Samples(CalibrationDataReader):
@@ -27,8 +29,8 @@ class Samples(CalibrationDataReader):
 def float_network(path: Path) -> Path:
     """Every operator that quantize_static writes as one on integers."""
     rng = np.random.default_rng(1)
-    sizes = {"w0": (6, 3, 3, 3), "b0": (6,), "w1": (6, 1, 3, 3), "w2": (6, 6, 1, 1), "b2": (6,), "w3": (10, 5),
-             "w4": (5, 6), "b4": (5,)}
+    sizes = {"w0": (6, 3, 3, 3), "b0": (6,), "w1": (6, 1, 3, 3), "w2": (6, 6, 1, 1), "b2": (6,),
+             "w3": (5, 6), "b3": (5,), "w4": (5, 10)}
     values = [numpy_helper.from_array(rng.standard_normal(size).astype(np.float32) / 3, name)
               for name, size in sizes.items()]
     nodes = [
@@ -41,9 +43,8 @@ def float_network(path: Path) -> Path:
         helper.make_node("AveragePool", ["m"], ["a"], kernel_shape=[3, 3]),
         helper.make_node("GlobalAveragePool", ["a"], ["g"]),
         helper.make_node("Flatten", ["g"], ["f"]),
-        helper.make_node("Gemm", ["f", "w4", "b4"], ["h"], transB=1),
-        helper.make_node("MatMul", ["h", "w3t"], ["y"])]
-    values.append(numpy_helper.from_array(rng.standard_normal((5, 10)).astype(np.float32), "w3t"))
+        helper.make_node("Gemm", ["f", "w3", "b3"], ["h"], transB=1),
+        helper.make_node("MatMul", ["h", "w4"], ["y"])]
     graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", 1, [1, 3, 9, 8])],
                               [helper.make_tensor_value_info("y", 1, [1, 10])], values)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
@@ -52,9 +53,11 @@ def float_network(path: Path) -> Path:
 
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize(("activations", "weights"), [
-    (QuantType.QUInt8, QuantType.QUInt8), (QuantType.QUInt8, QuantType.QInt8), (QuantType.QInt8, QuantType.QInt8)])
-def test_quantize_static(tmp_path: Path, activations: QuantType, weights: QuantType, per_channel: bool) -> None:
-    """The file itself is judged, so that its QLinear operators stand against the graph."""
+    (QuantType.QUInt8, QuantType.QUInt8), (QuantType.QUInt8, QuantType.QInt8),
+    (QuantType.QInt8, QuantType.QInt8)])
+def test_quantize_static(tmp_path: Path, activations: QuantType, weights: QuantType,
+                         per_channel: bool) -> None:
+    """ONNX Runtime runs the file's own QLinear operators."""
     path = tmp_path / "q.onnx"
     quantize_static(float_network(tmp_path / "float.onnx"), path, Samples(), per_channel=per_channel,
                     quant_format=QuantFormat.QOperator, activation_type=activations, weight_type=weights)
@@ -62,6 +65,8 @@ def test_quantize_static(tmp_path: Path, activations: QuantType, weights: QuantT
     assert {"QLinearConv", "QLinearAdd", "QLinearAveragePool", "QLinearGlobalAveragePool", "QGemm",
             "QLinearMatMul", "MaxPool", "Flatten"} <= operators
     graph = assert_exact(path)
+    model = onnx.load(path)
+    assert judged(model, path) is model
     assert [type(node) for node in graph.nodes] == [
         Conv, Conv, Conv, Add, Pool, Pool, GlobalAveragePool, Conv, Conv]
     assert graph.host == ("DequantizeLinear",)
@@ -123,8 +128,8 @@ def test_matrices_equal_qdq(tmp_path: Path, operator: str, transposed: int) -> N
     if operator == "QGemm":
         values = np.ascontiguousarray(weight.T) if transposed else weight
         bias = model.constant("b", np.arange(6, dtype=np.int32) * 1000)
-        model.node("QGemm", [*inputs, *model.w("w", values, scale), bias, *model.q("y", Y)[1:]], "y", domain=MS,
-                   transB=transposed)
+        inputs += [*model.w("w", values, scale), bias, *model.q("y", Y)[1:]]
+        model.node("QGemm", inputs, "y", domain=MS, transB=transposed)
     else:
         model.linear("QLinearMatMul", [*inputs, *model.w("w", weight, scale)], "y", Y)
     model.outputs.append(helper.make_tensor_value_info("y", 2, None))
@@ -162,7 +167,7 @@ def test_integers_between(tmp_path: Path, dtype: type) -> None:
 
 def add(q: Q) -> QOperatorModel:
     model = integer_input(X)
-    model.linear("QLinearConv", [*model.q("x", X), *model.w("w", np.ones((4, 4, 1, 1), np.int8), 0.01)], "c", q)
+    model.linear("QLinearConv", [*model.q("x", X), *model.w("w", ONES, 0.01)], "c", q)
     return model
 
 
@@ -170,8 +175,8 @@ def test_add_and_pools(tmp_path: Path) -> None:
     c, s = Q(0.05, 9), Q(0.07, 250)
     model = add(c)
     model.linear("QLinearAdd", [*model.q("c", c), *model.q("x", X)], "s", s, domain=MS)
-    model.linear("QLinearAveragePool", model.q("s", s), "a", s, domain=MS, kernel_shape=[3, 3], strides=[1, 2],
-                 pads=[1, 1, 1, 1], count_include_pad=1)
+    model.linear("QLinearAveragePool", model.q("s", s), "a", s, domain=MS, kernel_shape=[3, 3],
+                 strides=[1, 2], pads=[1, 1, 1, 1], count_include_pad=1)
     model.linear("QLinearGlobalAveragePool", model.q("a", s), "y", Y, domain=MS, channels_last=0)
     model.outputs.append(helper.make_tensor_value_info("y", 2, None))
     graph = assert_exact(model.save(tmp_path / "o.onnx"))
@@ -182,7 +187,8 @@ def test_add_and_pools(tmp_path: Path) -> None:
 def test_refused(tmp_path: Path) -> None:
     c = Q(0.05, 9)
     model = add(c)
-    model.linear("QLinearAdd", [*model.q("c", c), *model.w("k", np.ones((4, 1, 1), np.uint8), 0.1)], "y", c, domain=MS)
+    constant = model.w("k", np.ones((4, 1, 1), np.uint8), 0.1)
+    model.linear("QLinearAdd", [*model.q("c", c), *constant], "y", c, domain=MS)
     assert refusal(model, tmp_path, output="y").startswith(
         "Add 'y': its input 1 is a quantised constant; ")
     model = add(c)
@@ -191,19 +197,20 @@ def test_refused(tmp_path: Path) -> None:
         "com.microsoft.QLinearGlobalAveragePool 'y': channels_last 1 is not supported; 0 is")
     model = add(c)
     model.node("Clip", ["x", model.constant("lo", np.uint8(3))], "y")
-    model.linear("QLinearConv", [*model.q("y", X), *model.w("w", np.ones((4, 4, 1, 1), np.int8), 0.01)], "z", c)
+    model.linear("QLinearConv", [*model.q("y", X), *model.w("w", ONES, 0.01)], "z", c)
     assert refusal(model, tmp_path, output="z") == (
         "Clip 'y': clips integers that other nodes read, or that no operator made; "
         "a Clip that alone reads an operator's result is supported")
     model = add(c)
     model.node("Clip", ["c", model.constant("lo", np.float32(3))], "y")
-    assert refusal(model, tmp_path, output="y") == "Clip 'y': its limit 'lo' is not one uint8 constant; one is supported"
+    assert refusal(model, tmp_path, output="y") == (
+        "Clip 'y': its limit 'lo' is not one uint8 constant; one is supported")
     model = integer_input(X, (4,))
     model.node("QGemm", [*model.q("x", X), *model.w("w", np.ones((4, 4), np.int8), 0.01)], "y", domain=MS)
     assert refusal(model, tmp_path, output="y") == (
         "com.microsoft.QGemm 'y': its result is in real numbers; one with y_scale is supported")
     model = integer_input(X)
-    model.linear("QLinearConv", [*model.q("x", X), *model.w("w", np.ones((4, 4, 1, 1), np.int8), 0.01)], "y", c,
+    model.linear("QLinearConv", [*model.q("x", X), *model.w("w", ONES, 0.01)], "y", c,
                  model.constant("b", np.ones(4, np.int32)))
     model.nodes[0].input[1] = "c"
     assert refusal(model, tmp_path, output="y") == (

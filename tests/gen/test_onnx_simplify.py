@@ -6,11 +6,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from forms import assert_alike, assert_exact, finish
 from headrace.gen import onnx_file
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph
 from headrace.gen.info import info
+from onnx_forms import assert_alike, assert_exact, finish
 from onnx_models import Q, QdqModel, refusal
 
 X, Y = Q(0.03, 120), Q(0.4, 100)
@@ -71,7 +71,8 @@ def test_low_bits_refused(tmp_path: Path) -> None:
         if tensor.name == "y_q_zero":
             model.initialisers[index] = packed("y_q_zero", np.array(3), TensorProto.INT4, raw=True)
     assert refusal(model, tmp_path) == (
-        "constant 'y_q_zero': int4 constants are not supported; float (32 bits), int8, uint8, int32 and int64 are")
+        "constant 'y_q_zero': int4 constants are not supported; "
+        "float (32 bits), int8, uint8, int32 and int64 are")
     model = low_bits(TensorProto.INT4, values, 0)
     weights = next(node for node in model.nodes if node.name == "y_w")
     weights.attribute.append(helper.make_attribute("block_size", 3))
@@ -82,7 +83,8 @@ def test_sixteen_bit_weights(tmp_path: Path) -> None:
     model = QdqModel(opset=21)
     model.conv(model.input((3, 6, 5), X), np.zeros((5, 3, 3, 1), np.int16), Y, name="y")
     assert refusal(model, tmp_path) == (
-        "constant 'y_w_q': int16 constants are not supported; float (32 bits), int8, uint8, int32 and int64 are")
+        "constant 'y_w_q': int16 constants are not supported; "
+        "float (32 bits), int8, uint8, int32 and int64 are")
 
 
 def test_external_packed_constant() -> None:
@@ -91,10 +93,14 @@ def test_external_packed_constant() -> None:
         onnx_file.unpack(tensor, what="w")
 
 
+def conv(model: QdqModel, x: str) -> None:
+    weight = np.arange(45, dtype=np.int8).reshape(5, 3, 3, 1)
+    model.conv(x, weight, Y, name="y", bias=np.arange(5), clip=(0.0, 6.0))
+
+
 def plain(folder: Path) -> Graph:
     model = QdqModel()
-    model.conv(model.input((3, 6, 5), X), np.arange(45, dtype=np.int8).reshape(5, 3, 3, 1), Y, name="y",
-               bias=np.arange(5), clip=(0.0, 6.0))
+    conv(model, model.input((3, 6, 5), X))
     return finish(model, folder / "plain.onnx", "y_dq")
 
 
@@ -104,7 +110,7 @@ def test_nothing_but_names(tmp_path: Path) -> None:
     x = model.node("Cast", [model.input((3, 6, 5), X)], "cast", to=TensorProto.FLOAT)
     model.quantisations["dropped"] = X
     x = model.node("Dropout", [model.node("Identity", [x], "same")], "dropped")
-    model.conv(x, np.arange(45, dtype=np.int8).reshape(5, 3, 3, 1), Y, name="y", bias=np.arange(5), clip=(0.0, 6.0))
+    conv(model, x)
     model.nodes[:0] = [helper.make_node("Constant", [], [tensor.name], value=tensor)
                        for tensor in model.initialisers if tensor.name not in ("y_min", "y_max")]
     model.nodes[:0] = [helper.make_node("Constant", [], ["y_min"], value_float=0.0),
@@ -127,8 +133,36 @@ def test_constants_of_integers(tmp_path: Path) -> None:
     assert assert_exact(model.save(tmp_path / "net.onnx")).nodes[0].window.kernel == (6, 5)
 
 
+def test_operators_of_onnx_runtime(tmp_path: Path) -> None:
+    """Those that quantise are ONNX's; another one only has the name of an ONNX operator."""
+    model = QdqModel()
+    x = model.input((3, 6, 5), X)
+    conv(model, x)
+    for node in model.nodes:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.domain = "com.microsoft"
+    assert_alike(finish(model, tmp_path / "net.onnx", "y_dq"), plain(tmp_path))
+    model = QdqModel()
+    same = model.node("Identity", [model.input((3, 6, 5), X)], "same", domain="com.acme")
+    model.operator("GlobalAveragePool", [same], X, name="y")
+    assert refusal(model, tmp_path).startswith("com.acme.Identity 'same': operator not supported; ")
+
+
+def test_dropout_in_training(tmp_path: Path) -> None:
+    for training in (False, True):
+        model = QdqModel()
+        inputs = [model.input((3, 6, 5), X), "", model.constant("training", np.array(training))]
+        model.operator("GlobalAveragePool", [model.node("Dropout", inputs, "dropped")], X, name="y")
+        if training:
+            assert refusal(model, tmp_path) == (
+                "Dropout 'dropped': training_mode is not supported; inference is")
+        else:
+            assert len(finish(model, tmp_path / "net.onnx", "y_dq").nodes) == 1
+
+
 @pytest.mark.parametrize(("attributes", "expected"), [
-    ({"value_strings": ["a"]}, "attribute 'value_strings' is not supported"), ({}, "attribute '' is not supported"),
+    ({"value_strings": ["a"]}, "attribute 'value_strings' is not supported"),
+    ({}, "attribute '' is not supported"),
     ({"value_float": 3}, "attribute 'value_float' is not supported")])
 def test_constant_refused(tmp_path: Path, attributes: dict[str, object], expected: str) -> None:
     model = QdqModel()
@@ -138,11 +172,12 @@ def test_constant_refused(tmp_path: Path, attributes: dict[str, object], expecte
         f"Constant 'k': {expected}; value, value_float, value_floats, value_int and value_ints are")
 
 
-def test_cast_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("source", "to"), [("x_dq", TensorProto.FLOAT16), ("x_q", TensorProto.INT8)])
+def test_cast_refused(tmp_path: Path, source: str, to: int) -> None:
     model = QdqModel()
-    x = model.input((3, 6, 5), X)
-    model.node("Cast", [x], "c", to=TensorProto.FLOAT16)
+    model.input((3, 6, 5), X)
+    model.node("Cast", [source], "c", to=to)
     model.operator("GlobalAveragePool", ["c"], X, name="y")
     assert refusal(model, tmp_path) == (
-        "Cast 'c': to float16 is not supported; a Cast to the type that its input has is; "
+        f"Cast 'c': to {onnx_file.type_name(to)} is not supported; a Cast to the type that its input has is; "
         "--cut TENSOR builds up to a tensor")

@@ -1,16 +1,14 @@
 """What tests of exporters' forms share: models, graphs compared, ONNX Runtime on the file as it is."""
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 from onnx import helper
 
 from headrace.gen.graph import Graph
 from headrace.gen.onnx_import import load
 from headrace.sim import oracle, reference
-from onnx_models import Q, QdqModel
+from onnx_models import QdqModel
 
 
 def random(rng: np.random.Generator, dtype: type, *shape: int) -> np.ndarray:
@@ -62,7 +60,8 @@ def original_output(path: Path, graph: Graph, *, nhwc: bool = False) -> tuple[np
         feeds = (feeds - q.zero_point).astype(np.float32) * np.float32(q.scale)
     else:
         feeds = feeds.astype(np.int8 if q.signed else np.uint8)
-    theirs = np.concatenate([session.run(None, {source.name: feed.reshape(source.shape)})[0] for feed in feeds])
+    runs = [session.run(None, {source.name: feed.reshape(source.shape)}) for feed in feeds]
+    theirs = np.concatenate([result for (result,) in runs])
     ours = reference.run(graph, x)[graph.output]
     to = graph.tensors[graph.output].quantisation
     if theirs.dtype == np.float32:
@@ -78,11 +77,3 @@ def _exact_options() -> ort.SessionOptions:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     return options
-
-
-def save(nodes: Iterable[onnx.NodeProto], like: QdqModel, path: Path) -> Path:
-    like.nodes = list(nodes)
-    return like.save(path)
-
-
-U8 = Q(0.03, 120)
