@@ -358,13 +358,15 @@ def test_input_vector_of_few_bits(tmp_path: Path) -> None:
 
 def test_constants_do_not_grow(tmp_path: Path) -> None:
     model = one_conv()
-    names = [model.constant("row", np.ones((1, 9), np.float32)), model.constant("column", np.ones((9, 1), "f"))]
-    model.node("Mul", names, "outer")
+    for name, shape in (("row", (1, 9)), ("column", (9, 1))):
+        model.constant(name, np.ones(shape, np.float32))
+    model.node("Mul", ["row", "column"], "outer")
     node = next(node for node in model.nodes if node.output[0] == "y")
     node.input[1] = "outer"
     model.nodes.insert(0, model.nodes.pop())
-    assert refusal(model, tmp_path) == ("Mul 'outer': constants of shapes [1, 9] and [9, 1] make a larger one; "
-                                        "one as large as the larger is supported")
+    assert refusal(model, tmp_path) == (
+        "Mul 'outer': constants of shapes [1, 9] and [9, 1] make a larger one; "
+        "one as large as the larger is supported")
 
 
 def test_computed_constants_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
