@@ -103,7 +103,8 @@ def _pad(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto, before: _Padded
         constant = rewrite.values(node.input[2])
         if constant is None or constant.size != 1:
             raise look.error(f"its value {quote(node.input[2])} is no constant; one constant is supported")
-        value = float(constant.astype(np.float64).reshape(()))
+        with np.errstate(invalid="ignore"):  # signalling NaN
+            value = float(constant.astype(np.float64).reshape(()))
     top, left, bottom, right = (int(amount) for amount in pads[:, 2:].reshape(-1))
     if before is None:
         return _Padded(node.input[0], (top, left, bottom, right), value)
@@ -124,7 +125,9 @@ def _quantisation(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto) -> tup
     if scale is None or zero is None or scale.size != 1 or zero.size != 1 or zero.dtype.kind not in "iu":
         raise look.error("follows a Pad, and its scale and zero point are not constants, one each")
     limits = np.iinfo(np.dtype(zero.dtype.name))
-    return float(scale.astype(np.float64).reshape(())), int(zero.reshape(())), limits.min, limits.max
+    with np.errstate(invalid="ignore"):
+        factor = float(scale.astype(np.float64).reshape(()))
+    return factor, int(zero.reshape(())), limits.min, limits.max
 
 
 def _converted(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto, value: float) -> float:
@@ -148,7 +151,7 @@ def _into_window(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto, padded:
             if source is None:
                 raise look.error("reads what Pad made of real numbers; a quantised tensor is supported")
             scale, zero, least, _ = _quantisation(rewrite, look, source)
-            if padded.value > (least - zero) * scale:
+            if not padded.value <= (least - zero) * scale:
                 raise look.error(f"reads an image padded with {padded.value:g}, which may be its maximum; "
                                  f"padding with the least value, {(least - zero) * scale:g}, is supported")
         case "Conv" | "AveragePool":

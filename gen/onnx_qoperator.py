@@ -78,7 +78,7 @@ class _Expansion:
             raise self.rewrite.look(node).error(
                 f"scales of shapes {list(x.shape)} for its input and {list(w.shape)} for its weights; "
                 "one, and one or one per output are supported")
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(all="ignore"):  # the importer insists on sound scales
             product = x.reshape(()).astype(np.float32) * w.astype(np.float32)
         return self.dequantise(node, name, (self.rewrite.constant(f"{name}/scale", product), ""), axis=0)
 
@@ -107,7 +107,7 @@ class _Expansion:
                 raise look.error(f"its limit {quote(name)} is not one {zero.dtype} constant; "
                                  "one is supported")
             if limit is not None:
-                with np.errstate(over="ignore", under="ignore"):
+                with np.errstate(all="ignore"):
                     real = (limit.astype(np.float32) - zero.astype(np.float32)) * scale.astype(np.float32)
                 name = rewrite.constant(f"{name}/real", real.reshape(()))
             limits.append(name)

@@ -1,4 +1,5 @@
 """What tests of exporters' forms share: models, graphs compared, ONNX Runtime on the file as it is."""
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,20 @@ from onnx import helper
 from headrace.gen.graph import Graph
 from headrace.gen.onnx_import import load
 from headrace.sim import oracle, reference
-from onnx_models import QdqModel
+from onnx_models import Q, QdqModel
+
+X, Y = Q(0.03, 120), Q(0.4, 100)
+IMAGE = (4, 9, 7)
 
 
 def random(rng: np.random.Generator, dtype: type, *shape: int) -> np.ndarray:
     limits = np.iinfo(dtype)
     return rng.integers(limits.min, limits.max + 1, shape).astype(dtype)
+
+
+_RNG = np.random.default_rng(0)
+WEIGHT = random(_RNG, np.int8, 6, 4, 3, 3)
+BIAS = _RNG.integers(-900, 900, 6)
 
 
 def finish(model: QdqModel, path: Path, output: str) -> Graph:
@@ -77,3 +86,23 @@ def _exact_options() -> ort.SessionOptions:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     return options
+
+
+def conv(model: QdqModel, x: str, **options: object) -> str:
+    """The convolution that every form is tried on."""
+    y = Q(Y.scale, Y.zero_point, model.quantisations[x].dtype)
+    return model.conv(x, WEIGHT, y, name="y", bias=BIAS, **options)
+
+
+def plain(folder: Path, *, shape: Sequence[int] = IMAGE, q: Q = X, **options: object) -> Graph:
+    """It alone, in the importer's form."""
+    model = QdqModel()
+    conv(model, model.input(shape, q), **options)
+    return finish(model, folder / "plain.onnx", "y_dq")
+
+
+def exact(model: QdqModel, folder: Path, output: str = "y_dq") -> Graph:
+    """Save, and import as `assert_exact` does."""
+    if not model.outputs:
+        model.outputs.append(helper.ValueInfoProto(name=output))
+    return assert_exact(model.save(folder / "form.onnx"))
