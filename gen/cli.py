@@ -44,10 +44,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"headrace {version('headrace')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[Any], int], text: str, *, as_json: bool = True) -> Any:
+    def command(name: str, run: Callable[[Any], int], text: str, *, as_json: bool = True,
+                real: bool = False) -> Any:
         added = commands.add_parser(name, help=text, description=text)
-        added.add_argument("model", type=Path, metavar="MODEL", help="quantised ONNX file")
-        added.add_argument("--cut", metavar="TENSOR", help="build only up to this tensor of the ONNX file")
+        added.add_argument("model", type=Path, metavar="MODEL",
+                           help=f"{'float' if real else 'quantised'} ONNX file")
+        if not real:
+            added.add_argument("--cut", metavar="TENSOR",
+                               help="build only up to this tensor of the ONNX file")
         if as_json:
             added.add_argument("--json", action="store_true", help="print one JSON object")
         added.set_defaults(run=run)
@@ -73,6 +77,25 @@ def _parser() -> argparse.ArgumentParser:
     with_inputs(added)
     with_plan(added)
     added.add_argument("--engine", choices=("cxxrtl", "amaranth"), default="cxxrtl")
+    added = command("quantize", _quantize, "Quantise a float network with ONNX Runtime's quantiser.",
+                    real=True)
+    added.add_argument("--calibration", type=Path, nargs="+", required=True, metavar="FILE",
+                       help="one .npz (array x) or .npy file of real numbers, or images or folders of images")
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    added.add_argument("--samples", type=_positive, default=200, metavar="N",
+                       help="use only the first N samples (default: %(default)s)")
+    added.add_argument("--activations", choices=("uint8", "int8"), default="uint8")
+    added.add_argument("--weights", choices=("int8", "uint8"), default="int8")
+    added.add_argument("--per-tensor", action="store_true", help="one weight scale per layer")
+    added.add_argument("--method", choices=("minmax", "entropy", "percentile"), default="minmax",
+                       help="how activations' ranges follow from the samples; entropy and percentile keep "
+                            "all activations of all samples in memory")
+    added.add_argument("--scale", type=float, default=1 / 255, metavar="X",
+                       help="of an image: (pixel * scale - mean) / std (default: 1/255)")
+    added.add_argument("--mean", type=float, nargs="+", default=[0.0], metavar="X",
+                       help="one, or one per channel")
+    added.add_argument("--std", type=_positive_real, nargs="+", default=[1.0], metavar="X",
+                       help="one, or one per channel")
     added = command("synth", _synth, "Synthesise every layer with yosys and report resources.")
     added.add_argument("--target", choices=sorted(TARGETS), required=True)
     added.add_argument("--jobs", type=_positive, default=os.cpu_count(), metavar="N",
@@ -84,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
 def _positive(text: str) -> int:
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive integer, not {text}")
+    return value
+
+
+def _positive_real(text: str) -> float:
+    if not 0 < (value := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be positive, not {text}")
     return value
 
 
@@ -149,6 +178,19 @@ def _sim(options: Any) -> int:
     if result.first is not None:
         print(f"headrace: hardware and reference differ first in {result.first}", file=sys.stderr)
     return 1 if sum(result.mismatches.values()) or answers.differing else 0
+
+
+def _quantize(options: Any) -> int:
+    from headrace.gen.quantize import FloatModel, Options
+    from headrace.sim import calibration
+    model = FloatModel(options.model)
+    preprocessing = calibration.Preprocessing(options.scale, options.mean, options.std)
+    samples = calibration.load(options.calibration, model.shape, limit=options.samples,
+                               preprocessing=preprocessing)
+    settings = Options(options.activations, options.weights, not options.per_tensor, options.method)
+    summary = model.quantise(samples, settings, options.output)
+    _show(options, summary.to_json(), lambda: report.quantisation(summary))
+    return 0
 
 
 def _synth(options: Any) -> int:

@@ -16,6 +16,7 @@ from headrace.gen import (
     onnx_matmul,
     onnx_mean,
     onnx_pad,
+    onnx_qonnx,
     onnx_qoperator,
     onnx_shapes,
 )
@@ -24,7 +25,7 @@ from headrace.gen.onnx_simplify import simplify
 Pass = Callable[[onnx.ModelProto, Path], onnx.ModelProto]
 
 # In this order, as each relies on those before it.
-_NOTATION: tuple[Pass, ...] = (simplify,)  # what ONNX Runtime need not see, or could not run
+_NOTATION: tuple[Pass, ...] = (simplify, onnx_qonnx.expand)  # what ONNX Runtime need not see, or cannot run
 _OPERATORS: tuple[Pass, ...] = (onnx_qoperator.expand,)  # what its integer kernels run as it is
 _STRUCTURE: tuple[Pass, ...] = (
     onnx_layout.transpose, onnx_pad.merge, onnx_mean.average, onnx_matmul.fuse, onnx_batch_norm.fold,

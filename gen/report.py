@@ -50,6 +50,12 @@ def check_table(graph: Graph, counts: Mapping[str, int], frames: int) -> Any:
                  f"and ONNX Runtime in {len(counts)} tensors")
 
 
+def quantisation(summary: Any) -> str:
+    noise = "none" if summary.sqnr is None else f"{summary.sqnr:.1f} dB below the output"
+    return (f"{summary.layers} layers; against the float network, on the calibration data: same greatest "
+            f"output in {summary.agreement} of {summary.samples}, quantisation noise {noise}")
+
+
 def simulation_table(result: Any, plan: Plan, answers: Any) -> Any:
     table = _table("layer", "kind", "lanes", "P_in x P_out", "multipliers", "first beat", "last beat",
                    "mismatches", left=2)

@@ -20,13 +20,13 @@ from headrace.gen.graph import Graph
 from headrace.sim import reference
 from headrace.sim.reference import Activations, Integers
 
-_ERRORS = tuple(
+ERRORS = tuple(
     getattr(ort_errors, name)
     for name in ("EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph",
                  "InvalidProtobuf", "NoModel", "NotImplemented", "RuntimeException"))
 
-_LOG_ERRORS_ONLY = 3
-ort.set_default_logger_severity(_LOG_ERRORS_ONLY)
+_LOG_FATAL_ONLY = 4  # errors are raised
+ort.set_default_logger_severity(_LOG_FATAL_ONLY)
 
 
 def tensors(path: str | PathLike[str], graph: Graph, x: Integers, *,
@@ -54,7 +54,7 @@ def tensors(path: str | PathLike[str], graph: Graph, x: Integers, *,
         (source,) = session.get_inputs()
         feeds = _feeds(graph, x, real=source.type == "tensor(float)").reshape(len(x), *source.shape)
         runs = [session.run(names, {source.name: feed}) for feed in feeds]
-    except _ERRORS as error:
+    except ERRORS as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise HeadraceError(f"{path}: ONNX Runtime cannot run it: {reason}") from error
     results = {graph.input: x.astype(np.int16)}
@@ -84,7 +84,7 @@ def compare(graph: Graph, path: str | PathLike[str], x: Integers, *,
 
 def _session(path: Path, graph: Graph, cut: str | None) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.log_severity_level = _LOG_ERRORS_ONLY
+    options.log_severity_level = _LOG_FATAL_ONLY
     options.intra_op_num_threads = 1
     if any(tensor.quantisation.signed for tensor in graph.tensors.values()):
         options.add_session_config_entry("session.qdqisint8allowed", "1")
