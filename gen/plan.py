@@ -5,16 +5,16 @@ layer costs in cycles is counted here per frame, as its sequencer steps; layers 
 make the whole a little slower.
 """
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from headrace.gen.dependence import shortcut_rows
+from headrace.gen.dependence import shortcuts
 from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool
+from headrace.gen.graph import Add, Concat, Conv, GlobalAveragePool, Graph, Lookup, Node, Pool, Upsample
 from headrace.hdl.geometry import group_rows, window_rows
 
 Kind = Literal["output-stationary", "input-stationary", "depthwise", "max-pool", "average-pool",
-               "global-pool", "add"]
+               "global-pool", "add", "lookup", "concat", "upsample"]
 
 REQUANTISE_STEPS = 8
 """The most cycles a requantiser takes per output: beyond that it hardly gets smaller."""
@@ -31,7 +31,7 @@ class LayerPlan:
     p_out: int  # outputs computed side by side in each lane
     requantise_steps: int  # cycles per requantised output
     drain: bool  # finished sums wait in a ring of their own
-    shortcut_rows: tuple[int, int]  # rows held of each operand of an Add
+    shortcut_rows: tuple[int, ...]  # rows held of each input
     cycles: int  # per frame, if nothing else makes it wait
 
     @property
@@ -73,6 +73,7 @@ def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
         If a layer cannot be that fast.
     """
     budget = default_budget(graph) if cycles is None else cycles
+    rows = shortcuts(graph)
     layers = {}
     for node in graph.nodes:
         options = list(_options(graph, node, budget))
@@ -81,7 +82,8 @@ def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
             best = min(option.cycles for option in options)
             raise HeadraceError(f"layer {node.name} needs {best} cycles per frame however far it is "
                                 f"unrolled, more than the {budget} allowed: allow at least {best}")
-        layers[node.name] = min(fast, key=lambda option: _cost(option, graph.tensors[node.output].channels))
+        best_option = min(fast, key=lambda option: _cost(option, graph.tensors[node.output].channels))
+        layers[node.name] = replace(best_option, shortcut_rows=rows[node.name])
     return Plan(budget, layers)
 
 
@@ -99,16 +101,22 @@ def _cost(option: LayerPlan, channels: int) -> tuple[float, ...]:
 def _options(graph: Graph, node: Node, budget: int) -> Iterator[LayerPlan]:
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
 
-    def option(kind: Kind, cycles: int, *, p_in: int = 1, p_out: int = 1, steps: int, drain: bool = False,
-               rows: tuple[int, int] = (0, 0)) -> LayerPlan:
+    def option(kind: Kind, cycles: int, *, p_in: int = 1, p_out: int = 1, steps: int = 1,
+               drain: bool = False) -> LayerPlan:
         return LayerPlan(name=node.name, kind=kind, lanes=y.width, p_in=p_in, p_out=p_out,
-                         requantise_steps=steps, drain=drain, shortcut_rows=rows, cycles=cycles)
+                         requantise_steps=steps, drain=drain, shortcut_rows=(), cycles=cycles)
 
     match node:
         case Add():
             beats = y.height * y.channels
             steps = _steps(budget // beats)
-            yield option("add", beats * steps, steps=steps, rows=shortcut_rows(graph, node))
+            yield option("add", beats * steps, steps=steps)
+        case Lookup():
+            yield option("lookup", y.height * y.channels)
+        case Concat():
+            yield option("concat", y.height * y.channels)
+        case Upsample():
+            yield option("upsample", y.height * y.channels)
         case GlobalAveragePool():
             steps = _steps(budget // x.channels - x.height)
             yield option("global-pool", (x.height - 1 + steps) * x.channels, steps=steps)
