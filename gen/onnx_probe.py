@@ -14,25 +14,26 @@ _CLIP_OPSET = 12  # from here on, Clip takes 8-bit integers
 
 # What is exact even where ONNX Runtime keeps real numbers: nothing here rounds.
 _EXACT = frozenset({
-    "Clip", "DequantizeLinear", "Flatten", "MaxPool", "NhwcMaxPool", "QGemm", "QLinearAdd",
-    "QLinearAveragePool", "QLinearConv", "QLinearGlobalAveragePool", "QuantizeLinear", "Relu",
-    "Reshape", "Transpose"})
+    "Clip", "Concat", "DequantizeLinear", "Flatten", "MaxPool", "NhwcMaxPool", "QGemm", "QLinearAdd",
+    "QLinearAveragePool", "QLinearConcat", "QLinearConv", "QLinearGlobalAveragePool", "QLinearLeakyRelu",
+    "QuantizeLinear", "Relu", "Reshape", "Resize", "Transpose"})
 
 
 def probe(path: Path, graph: Graph) -> bytes:
-    """The model at `path`, serialised, with all tensors of `graph` but its input as outputs.
+    """The model at `path`, serialised, with all its tensors that `graph` has, but the input, as outputs.
 
     A Relu or Clip that narrows the range keeps ONNX Runtime from using integer kernels. It moves
     behind the QuantizeLinear, where it limits integers: rounding is monotonic, so the network
     stays the same.
     """
     model = onnx_file.read(path)
-    names = [name for name in graph.tensors if name != graph.input]
+    made = {name for node in model.graph.node for name in node.output}
+    names = [name for name in graph.tensors if name in made and name != graph.input]
     limited = []
     if any(entry.domain == "" and entry.version >= _CLIP_OPSET for entry in model.opset_import):
         for node in graph.nodes:
             q = graph.tensors[node.output].quantisation
-            if (node.lo, node.hi) != (q.lo, q.hi):
+            if node.output in made and (node.lo, node.hi) != (q.lo, q.hi):
                 limited.append(node.output)
                 dtype = np.int8 if q.signed else np.uint8
                 model.graph.initializer.extend(
