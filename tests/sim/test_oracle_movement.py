@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Lookup, Pool, Upsample
+from headrace.gen.graph import Concat, Conv, Lookup, Pool, Upsample
 from headrace.gen.onnx_import import load
 from headrace.gen.onnx_resize import _COORDINATES, _ROUNDINGS
 from headrace.sim import oracle
@@ -131,6 +131,13 @@ def test_every_form_of_resize(tmp_path: Path, coordinates: str, rounding: str) -
                 assert not repeats
             else:
                 assert repeats
+
+
+def test_network_of_all(branched: Path) -> None:
+    graph = load(branched)
+    assert {type(node) for node in graph.nodes} == {Concat, Conv, Lookup, Pool, Upsample}
+    counts = oracle.compare(graph, branched, np.random.default_rng(0).integers(0, 256, (20, 3, 8, 6)))
+    assert len(counts) == 9 and set(counts.values()) == {0}
 
 
 def ort_resize(path: Path, x: np.ndarray) -> np.ndarray:
