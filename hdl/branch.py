@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Where streams part and meet again: fork, shortcut, add."""
 from collections.abc import Mapping, Sequence
 
@@ -145,7 +146,7 @@ class Add(wiring.Component):
                  rows: Sequence[int]) -> None:
         self.formats, self.rows = (a, b), tuple(rows)
         self.scaling = scaling
-        self.scale = Scale(operands={"a": a.shape, "b": b.shape}, shape=o.shape, lanes=o.lanes,
+        self.scale = Scale(operands={"a": a.shape, "b": b.shape}, o=o,
                            scaling=scaling, steps=steps)
         super().__init__({"a": In(a.signature), "b": In(b.signature), "o": Out(o.signature)})
 

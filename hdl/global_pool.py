@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Global average pooling."""
 from amaranth import Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
@@ -37,7 +38,7 @@ class GlobalPool(wiring.Component):
         self.formats = i, o
         self.row_sum, self.sum = self._sums(i.width), self._sums(i.width * i.height)
         self.scaling = scaling
-        self.requantise = Requantise(sum=self.sum, shape=o.shape, count=1, lanes=1, scaling=scaling,
+        self.requantise = Requantise(sum=self.sum, count=1, o=o, scaling=scaling,
                                      steps=requantise_steps)
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 

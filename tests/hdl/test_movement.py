@@ -27,7 +27,7 @@ def images(format_: RowFormat, count: int = 3) -> np.ndarray:
 
 
 def beats(frames: Any) -> list[int]:
-    return [beat for frame in frames for beat in streams.pack_rows(frame)]
+    return [beat for frame in frames for beat in streams.pack_rows(frame, rows(*frame.shape))]
 
 
 @gaps
