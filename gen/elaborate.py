@@ -8,16 +8,30 @@ import numpy.typing as npt
 from amaranth import Shape, signed, unsigned
 
 from headrace.gen import requantise, requantise_add
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool, Tensor
+from headrace.gen.graph import (
+    Add,
+    Concat,
+    Conv,
+    GlobalAveragePool,
+    Graph,
+    Lookup,
+    Node,
+    Pool,
+    Tensor,
+    Upsample,
+)
 from headrace.gen.plan import LayerPlan, Plan
 from headrace.hdl.axi import AxiTop
 from headrace.hdl.branch import Add as AddLayer
+from headrace.hdl.concat import Concat as ConcatLayer
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
+from headrace.hdl.lookup import Lookup as LookupLayer
 from headrace.hdl.network import Network
 from headrace.hdl.output_stationary import OutputStationary
 from headrace.hdl.requantisation import signed_width
 from headrace.hdl.rows import RowFormat
+from headrace.hdl.upsample import Upsample as UpsampleLayer
 from headrace.hdl.window import Depthwise, MaxPool
 
 
@@ -42,11 +56,21 @@ def network(graph: Graph, plan: Plan) -> Network:
     makers: dict[str, str | None] = {graph.input: None}
     layers = {}
     for node in graph.nodes:
-        ports = ("a", "b") if isinstance(node, Add) else ("i",)
-        sources = {port: makers[name] for port, name in zip(ports, node.inputs, strict=True)}
+        sources = {port: makers[name] for port, name in zip(_ports(node), node.inputs, strict=True)}
         layers[node.name] = layer(graph, node, plan.layers[node.name], formats), sources
         makers[node.output] = node.name
     return Network(i=formats[graph.input], o=formats[graph.output], layers=layers)
+
+
+def _ports(node: Node) -> tuple[str, ...]:
+    """Return the names of the input ports of a node's gateware."""
+    match node:
+        case Add():
+            return "a", "b"
+        case Concat():
+            return tuple(f"i{index}" for index in range(len(node.inputs)))
+        case _:
+            return ("i",)
 
 
 def axi_top(graph: Graph, plan: Plan) -> AxiTop:
@@ -65,6 +89,13 @@ def layer(graph: Graph, node: Node, plan: LayerPlan, formats: Mapping[str, RowFo
             second = graph.tensors[node.inputs[1]]
             return AddLayer(a=i, b=formats[node.inputs[1]], o=o, rows=plan.shortcut_rows, steps=steps,
                             scaling=requantise_add.add(node, x, second, y))
+        case Lookup():
+            return LookupLayer(i=i, o=o, table=node.table.tolist())
+        case Concat():
+            return ConcatLayer(inputs=[formats[name] for name in node.inputs],
+                               rows=plan.shortcut_rows)
+        case Upsample():
+            return UpsampleLayer(i=i, factors=node.factors)
         case GlobalAveragePool():
             return GlobalPool(i=i, o=o, requantise_steps=steps,
                               scaling=requantise.average(node, x, y))

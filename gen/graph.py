@@ -78,7 +78,8 @@ class Conv:
 class Pool:
     """Maximum or average of a window.
 
-    ``max`` ignores what is outside the image and keeps the quantisation. ``average`` counts the
+    ``max`` ignores what is outside the image and keeps the quantisation; its inputs already lie within
+    ``lo`` and ``hi``. ``average`` counts the
     input's zero point there: ``y = sat(rint(f32(sum(x - x_zp)) * multiplier + zero_point))``, all in
     float32. The zero point is added *before* rounding, as in `Add`. ONNX Runtime has no integer
     kernel here: it adds up ``(x - x_zp) * x_scale`` in float32, so that its rounding of an exact tie
@@ -124,7 +125,42 @@ class Add:
     hi: int
 
 
-Node = Conv | Pool | GlobalAveragePool | Add
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """``y = table[x - lo of x's type]``: any function of one activation."""
+
+    name: str
+    inputs: tuple[str]
+    output: str
+    table: npt.NDArray[np.int16]  # [256]
+    lo: int  # least and greatest value that the output may take
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
+class Concat:
+    """All channels of the first input, then all of the second, and so on; of one quantisation."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    lo: int  # least and greatest value that the inputs take
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
+class Upsample:
+    """``y[c][i][j] = x[c][i // factors[0]][j // factors[1]]``; keeps the quantisation."""
+
+    name: str
+    inputs: tuple[str]
+    output: str
+    factors: tuple[int, int]  # vertical, horizontal
+    lo: int  # least and greatest value that the input takes
+    hi: int
+
+
+Node = Conv | Pool | GlobalAveragePool | Add | Lookup | Concat | Upsample
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,5 +203,16 @@ class Graph:
                     assert y.shape == (x.channels, 1, 1)
                 case Add():
                     assert all(self.tensors[name].shape == y.shape for name in node.inputs)
+                case Lookup():
+                    assert y.shape == x.shape and node.table.shape == (256,)
+                    assert node.lo <= node.table.min() and node.table.max() <= node.hi
+                case Concat():
+                    inputs = [self.tensors[name] for name in node.inputs]
+                    assert len(inputs) > 1 and sum(each.channels for each in inputs) == y.channels
+                    assert {(each.height, each.width, each.quantisation) for each in inputs} == {
+                        (y.height, y.width, y.quantisation)}
+                case Upsample():
+                    assert min(node.factors) >= 1 and x.quantisation == y.quantisation
+                    assert y.shape == (x.channels, *np.multiply(x.shape[1:], node.factors))
             assert y.quantisation.lo <= node.lo <= node.hi <= y.quantisation.hi
         assert self.output in known and known == set(self.tensors)

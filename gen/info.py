@@ -3,7 +3,18 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool, Quantisation
+from headrace.gen.graph import (
+    Add,
+    Concat,
+    Conv,
+    GlobalAveragePool,
+    Graph,
+    Lookup,
+    Node,
+    Pool,
+    Quantisation,
+    Upsample,
+)
 from headrace.hdl.requantisation import signed_width
 
 Shape = tuple[int, int, int]
@@ -79,3 +90,9 @@ def _operation(node: Node) -> str:
             return "global average pool"
         case Add():
             return "add"
+        case Lookup():
+            return "lookup"
+        case Concat():
+            return "concatenation"
+        case Upsample():
+            return "upsampling {} x {}".format(*node.factors)

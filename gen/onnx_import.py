@@ -4,12 +4,13 @@ from math import prod
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 
 from headrace.gen import names, onnx_cut, onnx_file
 from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph, Node, Tensor
+from headrace.gen.graph import Graph, Lookup, Node, Quantisation, Tensor
 from headrace.gen.onnx_file import quote, type_name
 from headrace.gen.onnx_node import OnnxNode, Shape, describe
 from headrace.gen.onnx_normalise import normalise
@@ -19,10 +20,14 @@ from headrace.gen.onnx_values import (
     Arguments,
     Constant,
     GraphInput,
+    Movement,
+    Pointwise,
     Result,
+    Unquantised,
     Value,
     activation_quantisation,
     describe_value,
+    pointwise,
     quantise,
     quantised_constant,
 )
@@ -56,6 +61,8 @@ class _Importer:
         self.initialisers = {tensor.name: tensor for tensor in graph.initializer}
         self.declared = {value.name: dims for value in (*graph.value_info, *graph.output)
                          if (dims := _dims(value)) is not None}
+        self.taken = {*self.initialisers, *(value.name for value in graph.input),
+                      *(name for node in graph.node for name in node.output)}
         self.values: dict[str, Value] = {}
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
@@ -128,7 +135,7 @@ class _Importer:
         (name,) = node.outputs
         if name in self.values or name in self.initialisers:
             raise node.error(f"its output {quote(name)} is there already")
-        if isinstance(value, Result | Activation):
+        if isinstance(value, Unquantised | Activation):
             if self.declared.get(name, (1, *value.shape)) != (1, *value.shape):
                 raise node.error(f"its output has {describe(value.shape)}, but the file says "
                                  f"{self.declared[name]}")
@@ -162,16 +169,16 @@ class _Importer:
                                      "one scale and zero point are supported")
                 return Activation(tensor, value.shape, real=False)
             case Result():
-                lo, hi = quantise(value.low, q), quantise(value.high, q)
+                lo, hi = quantise([value.low, value.high], q).tolist()
                 made = self.new(Tensor(name, *value.image, q), value.shape)
-                self.nodes.append(value.make(made.tensor, lo, hi))
-                self.labels.append((_kind(value.node), value.node.name))
+                self.append(value.make(made.tensor, lo, hi), _kind(value.node), value.node.name)
                 return made
+            case Movement():
+                return self.move(value, name, q)
+            case Pointwise():
+                return self.look_up(value, name, q, value.node.name)
             case Activation(real=True):
-                if value.tensor.quantisation != q:
-                    raise node.error("changes scale or zero point with no arithmetic before it; "
-                                     "a rescale of its own is not supported")
-                return replace(value, real=False)
+                return self.look_up(pointwise(node, value), name, q, node.name)
         raise node.error(f"its input is {describe_value(value)}; float activations are supported")
 
     def dequantize(self, node: OnnxNode, args: Arguments) -> Value:
@@ -197,6 +204,47 @@ class _Importer:
         if value.tensor.quantisation != q:
             raise node.error("its scale or zero point is not the one that its input was made with")
         return replace(value, real=True)
+
+    def move(self, value: Movement, name: str, q: Quantisation) -> Activation:
+        """Move values that have their quantisation and limits already."""
+        moved = {}
+        for x in value.inputs:
+            if x.tensor.name not in moved:
+                function = pointwise(value.node, x).clip(value.low, value.high)
+                between = self.unused(f"{name}/{x.tensor.name}")
+                moved[x.tensor.name] = self.look_up(function, between, q, f"{value.node.name}_lookup")
+        made = self.new(Tensor(name, *value.image, q), value.shape)
+        lo, hi = quantise([value.low, value.high], q).tolist()
+        inputs = tuple(moved[x.tensor.name].tensor.name for x in value.inputs)
+        self.append(value.make(inputs, name, lo, hi), _kind(value.node), value.node.name)
+        return made
+
+    def look_up(self, function: Pointwise, name: str, q: Quantisation, label: str) -> Activation:
+        """A function of an activation, quantised: that itself where none of its values changes."""
+        x, table = function.x.tensor, quantise(function.values, q)
+        lo, hi = next(((node.lo, node.hi) for node in self.nodes if node.output == x.name),
+                      (x.quantisation.lo, x.quantisation.hi))
+        first = x.quantisation.lo
+        if x.quantisation == q and np.array_equal(table[lo - first:hi - first + 1], np.arange(lo, hi + 1)):
+            return replace(function.x, real=False)
+        if function.x.order != (0, 1, 2):
+            raise function.node.error("changes the values of a transposed image; those of one in the order "
+                                      "C, H, W and of a vector made of that are supported")
+        made = self.new(Tensor(name, *x.shape, q), function.shape)
+        self.append(Lookup("", (x.name,), name, table, lo=int(table.min()), hi=int(table.max())),
+                    _kind(function.node), label)
+        return made
+
+    def append(self, node: Node, kind: str, label: str) -> None:
+        self.nodes.append(node)
+        self.labels.append((kind, label))
+
+    def unused(self, name: str) -> str:
+        """A name that nothing in the file has."""
+        while name in self.taken:
+            name += "'"
+        self.taken.add(name)
+        return name
 
     def new(self, tensor: Tensor, shape: Shape) -> Activation:
         self.tensors[tensor.name] = tensor

@@ -16,7 +16,7 @@ _PLAIN = (0, 1, 2, 3)
 _TO_NCHW = (0, 3, 1, 2)
 _TO_NHWC = (0, 2, 3, 1)
 _SHAPES = frozenset({"Flatten", "Reshape", "Squeeze"})
-_SINGLE_VALUES = frozenset({"Clip", "DequantizeLinear", "QuantizeLinear", "Relu"})
+_SINGLE_VALUES = frozenset({"Clip", "DequantizeLinear", "LeakyRelu", "QuantizeLinear", "Relu"})
 
 
 def transpose(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -105,6 +105,12 @@ class _Layout:
             case "Pad":
                 self.views[output] = output, order
                 self.pad(look, node, order)
+            case "Concat" if alike:
+                self.views[output] = output, order
+                self.concat(look, node, order)
+            case "Resize":
+                self.views[output] = output, order
+                self.resize(look, node, order)
             case "ReduceMean":
                 if self.reduce(look, node, order):
                     self.views[output] = output, order
@@ -124,6 +130,25 @@ class _Layout:
         pads = np.zeros((2, 4), np.int64)
         pads[:, order] = amounts(self.rewrite, look, node)
         node.input[1:] = [self.rewrite.constant(f"{node.output[0]}/pads", pads.reshape(-1)), *node.input[2:3]]
+
+    def concat(self, look: OnnxNode, node: onnx.NodeProto, order: Order) -> None:
+        """Let the axis be that of the stored tensor."""
+        axis = look.integer("axis", 1)
+        if not -4 <= axis < 4:
+            raise look.error(f"axis {axis} of an image is not supported; that of the channels is")
+        del node.attribute[:]
+        node.attribute.append(helper.make_attribute("axis", order[axis]))
+
+    def resize(self, look: OnnxNode, node: onnx.NodeProto, order: Order) -> None:
+        """Let scales or sizes be those of the stored tensor's axes; the region is of no interest."""
+        if look.numbers("axes") is not None:
+            raise look.error("axes of a transposed image are not supported; scales or sizes of all axes are")
+        for index in range(1, len(node.input)) if len(node.input) == 2 else (2, 3):
+            values = self.rewrite.values(node.input[index]) if index < len(node.input) else None
+            if values is not None and values.shape == (4,):
+                stored = np.empty_like(values)
+                stored[[*order]] = values
+                node.input[index] = self.rewrite.constant(f"{node.output[0]}/scales", stored)
 
     def reduce(self, look: OnnxNode, node: onnx.NodeProto, order: Order) -> bool:
         """Let the axes be those of the stored tensor; is the result still an image?"""

@@ -8,19 +8,22 @@ from typing import Literal
 import numpy as np
 
 from headrace.gen.graph import Add, GlobalAveragePool, Node, Pool, Tensor
+from headrace.gen.onnx_concat import concat
 from headrace.gen.onnx_convolution import conv, gemm
 from headrace.gen.onnx_node import OnnxNode, Shape, describe, window
+from headrace.gen.onnx_pointwise import clip, leaky_relu, relu
+from headrace.gen.onnx_resize import resize
 from headrace.gen.onnx_values import (
     Activation,
     Arguments,
     Constant,
+    Movement,
     QuantisedConstant,
     Result,
     Value,
     activation,
     check_multiplier,
     describe_value,
-    quantise,
 )
 
 _RANK = 4  # of an image, with the batch
@@ -50,7 +53,7 @@ def add(node: OnnxNode, args: Arguments) -> Result:
     return Result(node, a.shape, a.tensor.shape, make)
 
 
-def pool(node: OnnxNode, args: Arguments, *, kind: Literal["max", "average"]) -> Result:
+def pool(node: OnnxNode, args: Arguments, *, kind: Literal["max", "average"]) -> Result | Movement:
     node.expect_inputs(1, 1)
     x = activation(node, args, 0)
     moves = window(node, x.shape)
@@ -66,17 +69,16 @@ def pool(node: OnnxNode, args: Arguments, *, kind: Literal["max", "average"]) ->
         raise node.error(f"pads {list(moves.pads)} are not smaller than the kernel "
                          f"{list(moves.kernel)}")
 
+    shape = x.shape[0], *moves.output_size(*x.shape[1:])
+    if kind == "max":
+        return Movement(node, shape, shape, (x,), lambda inputs, y, lo, hi: Pool(
+            "", (inputs[0],), y, kind=kind, window=moves, multiplier=np.float32(1), lo=lo, hi=hi))
+
     def make(y: Tensor, lo: int, hi: int) -> Node:
-        multiplier = np.float32(1)
-        if kind == "average":
-            multiplier = _average_multiplier(node, x.tensor, y, prod(moves.kernel))
-        elif x.tensor.quantisation != y.quantisation:
-            raise node.error("its output has another scale or zero point than its input; "
-                             "MaxPool with the same quantisation is supported")
+        multiplier = _average_multiplier(node, x.tensor, y, prod(moves.kernel))
         return Pool("", (x.tensor.name,), y.name, kind=kind, window=moves, multiplier=multiplier,
                     lo=lo, hi=hi)
 
-    shape = x.shape[0], *moves.output_size(*x.shape[1:])
     return Result(node, shape, shape, make)
 
 
@@ -101,40 +103,6 @@ def _average_multiplier(node: OnnxNode, x: Tensor, y: Tensor, count: int) -> np.
         multiplier = np.float32(np.float32(x.quantisation.scale) / divisor)
     check_multiplier(node, np.array(multiplier))
     return multiplier
-
-
-def relu(node: OnnxNode, args: Arguments) -> Value:
-    node.expect_inputs(1, 1)
-    node.finish()
-    return _clip(node, args, 0, np.inf)
-
-
-def clip(node: OnnxNode, args: Arguments) -> Value:
-    node.expect_inputs(1, 3)
-    limits = [node.real("min", -np.inf), node.real("max", np.inf)]  # attributes before opset 11
-    node.finish()
-    for index, limit in enumerate(args[1:]):
-        if limit is not None:
-            if not isinstance(limit, Constant) or limit.values.size != 1:
-                raise node.error(f"a limit is {describe_value(limit)}; one constant is supported")
-            limits[index] = float(limit.values.reshape(()))
-    low, high = limits
-    if not low <= high:
-        raise node.error(f"limits {low:g} and {high:g} are not in order")
-    return _clip(node, args, low, high)
-
-
-def _clip(node: OnnxNode, args: Arguments, low: float, high: float) -> Value:
-    value = args[0]
-    if isinstance(value, Result):
-        return value.clip(low, high)
-    x = activation(node, args, 0)
-    q = x.tensor.quantisation
-    if (quantise(low, q), quantise(high, q)) != (q.lo, q.hi):
-        raise node.error("would change a tensor that is already quantised; it is supported between "
-                         "an operator and its QuantizeLinear, which is what quantize_static makes "
-                         "with ActivationSymmetric off")
-    return x
 
 
 def reshape(node: OnnxNode, args: Arguments) -> Activation:
@@ -223,13 +191,16 @@ OPERATORS: dict[str, Callable[[OnnxNode, Arguments], Value]] = {
     "Add": add,
     "AveragePool": partial(pool, kind="average"),
     "Clip": clip,
+    "Concat": concat,
     "Conv": conv,
     "Flatten": flatten,
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,
+    "LeakyRelu": leaky_relu,
     "MaxPool": partial(pool, kind="max"),
     "Relu": relu,
     "Reshape": reshape,
+    "Resize": resize,
     "Squeeze": squeeze,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,

@@ -15,13 +15,13 @@ _CLIP_OPSET = 12  # from here on, Clip takes 8-bit integers
 
 # What is exact even where ONNX Runtime keeps real numbers: nothing here rounds.
 _EXACT = frozenset({
-    "Clip", "DequantizeLinear", "Flatten", "MaxPool", "NhwcMaxPool", "QGemm", "QLinearAdd",
-    "QLinearAveragePool", "QLinearConv", "QLinearGlobalAveragePool", "QLinearMatMul", "QuantizeLinear",
-    "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+    "Clip", "Concat", "DequantizeLinear", "Flatten", "MaxPool", "NhwcMaxPool", "QGemm", "QLinearAdd",
+    "QLinearAveragePool", "QLinearConcat", "QLinearConv", "QLinearGlobalAveragePool", "QLinearLeakyRelu",
+    "QLinearMatMul", "QuantizeLinear", "Relu", "Reshape", "Resize", "Squeeze", "Transpose", "Unsqueeze"})
 
 
 def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:
-    """The model at `path`, serialised, with all tensors of `graph` but its input as outputs.
+    """The model at `path`, serialised, with all its tensors that `graph` has, but the input, as outputs.
 
     It is the file's own or the normalised one, as :py:`onnx_normalise.judged()` decides; in both the input
     and all images are N x C x H x W.
@@ -31,12 +31,13 @@ def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:
     stays the same.
     """
     model = judged(onnx_cut.cut(onnx_file.read(path), path, cut)[0], path)
-    names = [name for name in graph.tensors if name != graph.input]
+    made = {name for node in model.graph.node for name in node.output}
+    names = [name for name in graph.tensors if name in made and name != graph.input]
     limited = []
     if any(entry.domain == "" and entry.version >= _CLIP_OPSET for entry in model.opset_import):
         for node in graph.nodes:
             q = graph.tensors[node.output].quantisation
-            if (node.lo, node.hi) != (q.lo, q.hi):
+            if node.output in made and (node.lo, node.hi) != (q.lo, q.hi):
                 limited.append(node.output)
                 dtype = np.int8 if q.signed else np.uint8
                 model.graph.initializer.extend(

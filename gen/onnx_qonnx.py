@@ -145,21 +145,13 @@ class _Expansion:
             before and (before.scale, before.zero_point) == (q.scale, q.zero_point)
             and q.lo <= before.lo and before.hi <= q.hi)
         if narrowed and any(source == value.name for value in self.graph.input):
-            source = self.limitable(node, source, q)
+            self.quantise(source, f"{source}/quantised", q)  # whole, as the hardware's input is
+            source = f"{source}/quantised"
         if narrowed:
             ends = [self.scalar(f"{name}/{end}", np.float32((value - q.zero_point) * np.float64(q.scale)))
                     for end, value in (("lo", q.lo), ("hi", q.hi))]
             source = self.add("Clip", [source, *ends], f"{name}/limited")
         self.quantise(source, name, q)
-
-    def limitable(self, node: OnnxNode, source: str, q: _Quantised) -> str:
-        """The graph input, which has 8 bits, behind an operator whose result may be limited to fewer."""
-        (value,) = (value for value in self.graph.input if value.name == source)
-        if len(value.type.tensor_type.shape.dim) != 4:
-            raise node.error(f"limits the graph input to integers of {q.lo} to {q.hi}; "
-                             "that is supported for images")
-        self.quantise(source, f"{source}/quantised", q)
-        return self.add("MaxPool", [f"{source}/quantised"], f"{source}/limitable", kernel_shape=[1, 1])
 
     def quantise(self, source: str, name: str, q: _Quantised) -> None:
         parameters = [self.scalar(f"{name}/scale", q.scale),

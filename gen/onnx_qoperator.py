@@ -1,5 +1,5 @@
 """Operator-oriented quantisation (QLinearConv, …), as plain operators between Q and DQ."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,8 @@ from onnx import AttributeProto
 from headrace.gen.onnx_file import quote
 from headrace.gen.onnx_rewrite import Rewrite
 
-_ON_INTEGERS = frozenset({"Clip", "MaxPool"})
+_MOVES = frozenset({"MaxPool", "Resize"})
+_ON_INTEGERS = _MOVES | {"Clip"}
 _TO_VECTOR = frozenset({"Flatten", "Reshape", "Squeeze"})
 _KEEP_VALUES = _TO_VECTOR | {"Pad", "Transpose", "Unsqueeze"}
 
@@ -17,11 +18,12 @@ Parameters = tuple[str, str]  # the names of scale and zero point
 
 
 def expand(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """Replace QLinearConv, QLinearMatMul, QGemm, QLinearAdd, QLinearAveragePool, QLinearGlobalAveragePool.
+    """Replace QLinearConv, QLinearMatMul, QGemm, QLinearAdd, QLinearAveragePool, QLinearGlobalAveragePool,
+    QLinearConcat, QLinearLeakyRelu.
 
     Quantised tensors keep their names. The int32 bias gets the scale that it has by definition, input scale x
-    weight scale. MaxPool and Clip on integers get the quantisation of what they read, and a Clip then limits
-    the operator that made its input. Operators that only move values stay where they are.
+    weight scale. MaxPool, Resize and Clip on integers get the quantisation of what they read, and a Clip then
+    limits the operator that made its input. Operators that only move values stay where they are.
     """
     if not any(node.op_type in _FORMS or node.op_type in _ON_INTEGERS for node in model.graph.node):
         return model
@@ -50,7 +52,7 @@ class _Expansion:
             if form is not None:
                 form(self, node)
                 self.changed = True
-            elif known and (node.op_type == "MaxPool" or node.op_type in _TO_VECTOR
+            elif known and (node.op_type in _MOVES or node.op_type in _TO_VECTOR
                             and self.inputs.get(node.input[0]) == node.input[0]):
                 x = self.dequantise(node, node.input[0], known)
                 self.finish(node, node.op_type, [x, *node.input[1:]], known, list(node.attribute))
@@ -157,6 +159,26 @@ def _add(expansion: _Expansion, node: onnx.NodeProto) -> None:
     expansion.finish(node, "Add", inputs, (y_scale, y_zero), list(node.attribute))
 
 
+def _concat(expansion: _Expansion, node: onnx.NodeProto) -> None:
+    look = expansion.rewrite.look(node)
+    if len(node.input) < 5 or len(node.input) % 3 != 2:
+        raise look.error(f"has {len(node.input)} inputs; scale and zero point of the output, and three for "
+                         "each tensor are supported")
+    parts = [expansion.dequantise(node, *part) for part in _triples(node.input[2:])]
+    expansion.finish(node, "Concat", parts, (node.input[0], node.input[1]), list(node.attribute))
+
+
+def _triples(names: Sequence[str]) -> Iterator[tuple[str, Parameters]]:
+    for name, scale, zero in zip(names[::3], names[1::3], names[2::3], strict=True):
+        yield name, (scale, zero)
+
+
+def _leaky_relu(expansion: _Expansion, node: onnx.NodeProto) -> None:
+    x, x_scale, x_zero, y_scale, y_zero = _inputs(expansion, node, 4, 5)
+    expansion.finish(node, "LeakyRelu", [expansion.dequantise(node, x, (x_scale, x_zero))], (y_scale, y_zero),
+                     list(node.attribute))
+
+
 def _pool(expansion: _Expansion, node: onnx.NodeProto) -> None:
     x, x_scale, x_zero, y_scale, y_zero = _inputs(expansion, node, 4, 5)
     expansion.rewrite.look(node).only("channels_last", 0, 0)
@@ -169,7 +191,9 @@ _FORMS: dict[str, Callable[[_Expansion, onnx.NodeProto], None]] = {
     "QGemm": _gemm,
     "QLinearAdd": _add,
     "QLinearAveragePool": _pool,
+    "QLinearConcat": _concat,
     "QLinearConv": _conv,
     "QLinearGlobalAveragePool": _pool,
+    "QLinearLeakyRelu": _leaky_relu,
     "QLinearMatMul": _matmul,
 }

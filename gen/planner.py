@@ -4,10 +4,12 @@ Every layer gets the fewest at which it keeps up with the layers before it. Then
 network takes as a whole; where that is more than was allowed, because layers make each other wait, all of
 them are planned for fewer cycles.
 """
+from collections.abc import Mapping
 from functools import partial
 from math import ceil
 
 from headrace.gen import cycle_model, elaborate
+from headrace.gen.dependence import shortcuts
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph
 from headrace.gen.info import info
@@ -37,12 +39,13 @@ def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
         If a layer, or the layers together, cannot be that fast.
     """
     budget = default_budget(graph) if cycles is None else cycles
-    best = attempt = _attempt(graph, budget, budget)
+    held = shortcuts(graph)
+    best = attempt = _attempt(graph, held, budget, budget)
     each = budget
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
-            attempt = _attempt(graph, budget, each)
+            attempt = _attempt(graph, held, budget, each)
         except HeadraceError:  # a layer cannot be that fast
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
@@ -52,12 +55,12 @@ def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
     return best
 
 
-def _attempt(graph: Graph, budget: int, each: int) -> Plan:
+def _attempt(graph: Graph, held: Mapping[str, tuple[int, ...]], budget: int, each: int) -> Plan:
     """Plan every layer for `each` cycles per frame, and ask the cycle model."""
     made: dict[str, Option] = {}
     products = info(graph).multiplications
     for node in graph.nodes:
-        possible = list(options(graph, node, each, made))
+        possible = list(options(graph, node, each, made, held[node.name]))
         fast = [option for option in possible if option.layer.cycles <= each]
         if not fast:
             best = min(option.layer.cycles for option in possible)

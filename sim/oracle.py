@@ -31,7 +31,7 @@ ort.set_default_logger_severity(_LOG_FATAL_ONLY)
 
 def tensors(path: str | PathLike[str], graph: Graph, x: Integers, *,
             cut: str | None = None) -> dict[str, Activations]:
-    """Every tensor of `graph` by name, (N, C, H, W), as ONNX Runtime computes it from `path`.
+    """Every tensor of `graph` that is in `path`, by name, (N, C, H, W), as ONNX Runtime computes it.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ def tensors(path: str | PathLike[str], graph: Graph, x: Integers, *,
         If ONNX Runtime refuses the model, or computes part of it without integers.
     """
     path = Path(path)
-    names = [name for name in graph.tensors if name != graph.input]
     try:
         session = _session(path, graph, cut)
+        names = [output.name for output in session.get_outputs()]
         (source,) = session.get_inputs()
         feeds = _feeds(graph, x, real=source.type == "tensor(float)").reshape(len(x), *source.shape)
         runs = [session.run(names, {source.name: feed}) for feed in feeds]
@@ -75,11 +75,11 @@ def compare(graph: Graph, path: str | PathLike[str], x: Integers, *,
     if layers:
         ours = {graph.input: theirs[graph.input]}
         for node in graph.nodes:
-            inputs = [theirs[name] for name in node.inputs]
+            inputs = [theirs.get(name, ours[name]) for name in node.inputs]
             ours[node.output] = reference.apply(node, inputs, graph.tensors)
     else:
         ours = reference.run(graph, x)
-    return {name: int(np.count_nonzero(ours[name] != theirs[name])) for name in graph.tensors}
+    return {name: int(np.count_nonzero(ours[name] != values)) for name, values in theirs.items()}
 
 
 def _session(path: Path, graph: Graph, cut: str | None) -> ort.InferenceSession:

@@ -6,8 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.gen.graph import Add, Conv, GlobalAveragePool
-from onnx_forms import IMAGE, WEIGHT, X, Y, assert_alike, conv, exact, original_output, plain, random
+from headrace.gen.graph import Add, Concat, Conv, GlobalAveragePool, Lookup, Upsample
+from onnx_forms import (
+    IMAGE,
+    WEIGHT,
+    X,
+    Y,
+    assert_alike,
+    conv,
+    exact,
+    finish,
+    original_output,
+    plain,
+    random,
+)
 from onnx_models import QdqModel, refusal
 
 
@@ -95,6 +107,27 @@ def test_nhwc_between(tmp_path: Path) -> None:
     graph = exact(model, tmp_path)
     assert [type(node) for node in graph.nodes] == [Conv, Add, Conv, GlobalAveragePool, Conv]
     assert graph.nodes[2].window.pads == (1, 2, 0, 1) and graph.nodes[0].lo == 100
+
+
+def branching(model: QdqModel, x: str, *, nhwc: bool) -> None:
+    """A slope, a concatenation and an enlargement of `x`, all of it N x H x W x C if so."""
+    leaky = model.operator("LeakyRelu", [x], X, name="l", alpha=0.3)
+    both = model.operator("Concat", [leaky, x], X, name="j", axis=-1 if nhwc else 1)
+    factors = np.array([1, 2, 3, 1] if nhwc else [1, 1, 2, 3], np.float32)
+    model.operator("Resize", [both, "", model.constant("factors", factors)], X, name="y",
+                   nearest_mode="floor", coordinate_transformation_mode="asymmetric")
+
+
+def test_branches_in_nhwc(tmp_path: Path) -> None:
+    model = QdqModel()
+    x = model.node("Transpose", [model.input(IMAGE, X)], "t", perm=[0, 2, 3, 1])
+    branching(model, x, nhwc=True)
+    model.node("Transpose", ["y_dq"], "out", perm=[0, 3, 1, 2])
+    graph = exact(model, tmp_path, "out")
+    assert [type(node) for node in graph.nodes] == [Lookup, Concat, Upsample]
+    other = QdqModel()
+    branching(other, other.input(IMAGE, X), nhwc=False)
+    assert_alike(graph, finish(other, tmp_path / "plain.onnx", "y_dq"))
 
 
 @pytest.mark.parametrize(("change", "expected"), [

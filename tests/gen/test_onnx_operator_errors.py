@@ -12,8 +12,8 @@ U8 = Q(0.5, 10)
 OTHER = Q(0.25, 10)
 ONES = np.ones((4, 4, 1, 1), np.int8)
 
-KNOWN = ("Add, AveragePool, Clip, Conv, DequantizeLinear, Flatten, Gemm, GlobalAveragePool, MaxPool, "
-         "QuantizeLinear, Relu, Reshape, Squeeze, Transpose, Unsqueeze")
+KNOWN = ("Add, AveragePool, Clip, Concat, Conv, DequantizeLinear, Flatten, Gemm, GlobalAveragePool, "
+         "LeakyRelu, MaxPool, QuantizeLinear, Relu, Reshape, Resize, Squeeze, Transpose, Unsqueeze")
 UNKNOWN = f"operator not supported; {KNOWN} are; --cut TENSOR builds up to a tensor"
 
 
@@ -92,9 +92,6 @@ def unary(operator: str, shape: tuple[int, ...] = (4, 8, 8), y: Q = U8,
      "Gemm 'y': weight scales along axis 1; per tensor and per output (axis 0) are supported"),
     (conv(np.ones((5, 8), np.int8), operator="Gemm"),
      "Gemm 'y': weights for 5 inputs do not fit shape (1, 4, 8, 8)"),
-    (unary("MaxPool", kernel_shape=[2, 2], y=OTHER),
-     ("MaxPool 'y': its output has another scale or "
-      "zero point than its input; MaxPool with the same quantisation is supported")),
     (unary("MaxPool", kernel_shape=[2, 2], ceil_mode=1),
      "MaxPool 'y': ceil_mode 1 is not supported; 0 is"),
     (unary("MaxPool", kernel_shape=[2, 2], pads=[0, 2, 0, 0]),
@@ -107,13 +104,8 @@ def unary(operator: str, shape: tuple[int, ...] = (4, 8, 8), y: Q = U8,
     (unary("Erf"), f"Erf 'y': {UNKNOWN}"),
     (unary("Conv", domain="com.acme"), f"com.acme.Conv 'y': {UNKNOWN}"),
     (unary("QLinearMul", domain="com.microsoft"), f"com.microsoft.QLinearMul 'y': {UNKNOWN}"),
-    (unary("Relu"),
-     ("Relu 'y': would change a tensor that is already quantised; it is supported "
-      "between an operator and its QuantizeLinear, which is what quantize_static makes with "
-      "ActivationSymmetric off")),
-    (unary("Flatten", y=OTHER),
-     ("QuantizeLinear 'y_q': changes scale or zero point with no "
-      "arithmetic before it; a rescale of its own is not supported")),
+    (unary("LeakyRelu", alpha=np.inf), "LeakyRelu 'y': alpha inf is not supported; finite numbers are"),
+    (conv(clip="Relu", y=OTHER, operator="LeakyRelu"), "LeakyRelu 'y': has 2 inputs, not 1"),
     (unary("Flatten", axis=2), ("Flatten 'y': turns shape (1, 4, 8, 8) into [4, 64]; "
      "a vector [1, 256] is supported")),
     (unary("Flatten"), "no operators between input and output"),

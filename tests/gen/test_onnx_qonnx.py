@@ -111,7 +111,7 @@ def test_type_of_activations(tmp_path: Path) -> None:
             for scale, zero in zip((0.02, 0.3), zeros, strict=True)]
 
 
-def test_input_of_few_bits_is_limited_by_a_layer(tmp_path: Path) -> None:
+def test_input_of_few_bits_is_limited_by_a_table(tmp_path: Path) -> None:
     model = QonnxModel()
     x = model.quant(model.input((3, 6, 6)), 0.02, 4, "xq", signed=0)
     model.output(model.quant(model.node("MaxPool", [x], "m", kernel_shape=[2, 2]), 0.02, 4, "y", signed=0))
@@ -352,8 +352,7 @@ def test_input_vector_of_few_bits(tmp_path: Path) -> None:
     x = model.quant(model.input((12,)), 0.02, 4, "xq")
     y = model.node("Gemm", [x, model.weight("w", integers(4, 12, 5), 0.1, 4)], "g")
     model.output(model.quant(y, 0.3, 8, "y"))
-    assert refusal(model, tmp_path) == (
-        "Quant 'xq': limits the graph input to integers of -8 to 7; that is supported for images")
+    assert [(node.lo, node.hi) for node in imported(model, tmp_path).nodes] == [(-8, 7), (-128, 127)]
 
 
 def test_constants_do_not_grow(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import pytest
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Pool
+from headrace.gen.graph import Add, Concat, Conv, GlobalAveragePool, Pool, Upsample
+from headrace.gen.onnx_import import load
 from headrace.gen.onnx_normalise import judged
-from onnx_forms import assert_alike, assert_exact, finish, random
+from headrace.sim import oracle
+from onnx_forms import assert_alike, assert_exact, finish, images, random
 from onnx_models import Q, QdqModel, refusal
 
 X, Y = Q(0.03, 120), Q(0.4, 7)
@@ -70,6 +72,50 @@ def test_quantize_static(tmp_path: Path, activations: QuantType, weights: QuantT
     assert [type(node) for node in graph.nodes] == [
         Conv, Conv, Conv, Add, Pool, Pool, GlobalAveragePool, Conv, Conv]
     assert graph.host == ("DequantizeLinear",)
+
+
+def branching_network(path: Path) -> Path:
+    """The operators that only some networks have; the branches of the concatenation differ in scale."""
+    rng = np.random.default_rng(2)
+    sizes = {"w0": (4, 3, 3, 3), "w1": (5, 4, 1, 1), "w2": (3, 9, 1, 1)}
+    values = [numpy_helper.from_array(rng.standard_normal(size).astype(np.float32) / 3, name)
+              for name, size in sizes.items()]
+    values.append(numpy_helper.from_array(np.array([1, 1, 2, 1], np.float32), "factors"))
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("LeakyRelu", ["c"], ["l"], alpha=0.2),
+        helper.make_node("Conv", ["l", "w1"], ["d"]),
+        helper.make_node("Concat", ["d", "l"], ["j"], axis=1),
+        helper.make_node("Resize", ["j", "", "factors"], ["r"], mode="nearest", nearest_mode="floor",
+                         coordinate_transformation_mode="asymmetric"),
+        helper.make_node("Conv", ["r", "w2"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", 1, [1, 3, 9, 8])],
+                              [helper.make_tensor_value_info("y", 1, [1, 3, 18, 8])], values)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", [QuantType.QUInt8, QuantType.QInt8])
+def test_quantize_static_of_branches(tmp_path: Path, kind: QuantType) -> None:
+    path = tmp_path / "q.onnx"
+    quantize_static(branching_network(tmp_path / "float.onnx"), path, Samples(),
+                    quant_format=QuantFormat.QOperator, activation_type=kind, weight_type=kind)
+    model = onnx.load(path)
+    assert {"QLinearLeakyRelu", "QLinearConcat", "Resize"} <= {node.op_type for node in model.graph.node}
+    graph = load(path)
+    counts = oracle.compare(graph, path, images(graph))
+    assert set(counts.values()) == {0} and {"j_quantized", "l_quantized", "r_quantized"} <= counts.keys()
+    assert judged(model, path) is model
+    assert [type(node) for node in graph.nodes if not isinstance(node, Conv)][-2:] == [Concat, Upsample]
+    assert graph.host == ("DequantizeLinear",)
+
+
+def test_concat_without_whole_triples(tmp_path: Path) -> None:
+    model = integer_input(X)
+    model.node("QLinearConcat", [*model.q("y", X)[1:], *model.q("x", X)[:2]], "y", domain=MS, axis=1)
+    assert refusal(model, tmp_path, output="y") == (
+        "com.microsoft.QLinearConcat 'y': has 4 inputs; scale and zero point of the output, and three for "
+        "each tensor are supported")
 
 
 class QOperatorModel(QdqModel):

@@ -42,9 +42,10 @@ def test_digits_compiled(digits: Path, digits_images: Path) -> None:
 
 
 @pytest.mark.parametrize("stalls", (None, 2, 3))
-@pytest.mark.parametrize("cycles", (None, 1500))
-def test_simulators_agree_on_every_beat(small: Path, cycles: int | None, stalls: int | None) -> None:
-    graph = load(small)
+@pytest.mark.parametrize("network, cycles", (("small", None), ("small", 1500), ("branched", None)))
+def test_simulators_agree_on_every_beat(network: str, cycles: int | None, stalls: int | None,
+                                        request: pytest.FixtureRequest) -> None:
+    graph = load(request.getfixturevalue(network))
     layout = plan(graph, cycles=cycles)
     options = patterns(stalls) if stalls else {}
     slow, fast = (verify.run(graph, layout, frames(graph, 3), engine=engine, **options)
