@@ -17,7 +17,8 @@ from headrace.gen.build import build
 from headrace.gen.errors import HeadraceError
 from headrace.gen.info import info
 from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
+from headrace.gen.plan_table import plan_table
+from headrace.gen.planner import plan, unrolled
 from headrace.gen.synthesis import TARGETS
 
 
@@ -58,15 +59,20 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     def with_plan(added: Any) -> None:
-        added.add_argument("--cycles", type=_positive, metavar="N",
-                           help="cycles per frame that every layer must meet (default: one pixel per clock, "
-                                "or four cycles per beat of the busiest stream if that is more)")
+        target = added.add_mutually_exclusive_group()
+        target.add_argument("--cycles", type=_positive, metavar="N",
+                            help="cycles between frames at most (default: about one pixel per clock, or four "
+                                 "cycles per beat of the busiest stream if that is more)")
+        target.add_argument("--unroll", choices=("full",),
+                            help="full: every weight its own multiplier, where streams can feed them")
 
     def with_inputs(added: Any) -> None:
         added.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE",
                            help="one .npz (array x) or .npy file, or images")
         added.add_argument("--frames", type=_positive, metavar="N", help="use only the first N frames")
 
+    added = command("plan", _plan, "Show how each layer is unrolled, how busy it is and what it keeps.")
+    with_plan(added)
     command("info", _info, "Show layers, shapes, weights, multiplications, quantisation.")
     added = command("build", _build, "Write Verilog, a file list and the plan.", as_json=False)
     added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
@@ -139,9 +145,20 @@ def _info(options: Any) -> int:
     return 0
 
 
+def _planned(options: Any, graph: Any) -> Any:
+    return unrolled(graph) if options.unroll else plan(graph, cycles=options.cycles)
+
+
+def _plan(options: Any) -> int:
+    graph = load(options.model, options.cut)
+    table = plan_table(graph, _planned(options, graph))
+    _show(options, table.to_json(), lambda: report.plan_table(table))
+    return 0
+
+
 def _build(options: Any) -> int:
     graph = load(options.model, options.cut)
-    files = build(graph, plan(graph, cycles=options.cycles), options.output)
+    files = build(graph, _planned(options, graph), options.output)
     print(f"{options.output}: {len(files)} Verilog files, plan.json")
     for line in report.host_line(graph.host):
         print(line)
@@ -169,7 +186,7 @@ def _sim(options: Any) -> int:
     from headrace.sim.score import score
     graph = load(options.model, options.cut)
     x = _inputs(options, graph)
-    layout = plan(graph, cycles=options.cycles)
+    layout = _planned(options, graph)
     with _progress(f"simulating {len(x)} frames") as progress:
         result = verify.run(graph, layout, x, engine=options.engine, progress=progress)
     answers = score(graph, [] if options.cut else options.inputs, result.output)  # those of the whole network
@@ -197,7 +214,7 @@ def _synth(options: Any) -> int:
     from headrace.gen.build import netlist
     from headrace.gen.synthesis import synthesise
     graph = load(options.model, options.cut)
-    layout = plan(graph, cycles=options.cycles)
+    layout = _planned(options, graph)
     with _progress(f"synthesising for {options.target}") as progress:
         resources = synthesise(netlist(graph, layout), target=options.target, jobs=options.jobs,
                                progress=progress)

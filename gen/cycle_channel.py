@@ -15,12 +15,13 @@ class Channel:
     that has to wait yields the channel.
     """
 
-    __slots__ = ("offered", "taken", "times", "_scheduler", "_waiting", "_asked")
+    __slots__ = ("offered", "taken", "times", "waited", "_scheduler", "_waiting", "_asked")
 
     def __init__(self, scheduler: "Scheduler") -> None:
         self.offered: int | None = None
         self.taken = -1  # cycle of the last transfer
         self.times: list[int] = []  # of all transfers
+        self.waited = 0  # cycles in all that beats were offered and not taken
         self._scheduler = scheduler
         self._waiting: Process | None = None
         self._asked: int | None = None
@@ -31,6 +32,8 @@ class Channel:
             self._scheduler.wake(self)
 
     def take(self, time: int) -> None:
+        assert self.offered is not None
+        self.waited += time - self.offered
         self.offered = None
         self.taken = time
         self.times.append(time)

@@ -56,50 +56,54 @@ def output_stationary(layer: OutputStationary, inputs: Sequence[Channel], o: Cha
                       scheduler: Scheduler) -> list[Process]:
     (i,) = inputs
     kept = min(layer.hold.kernel[0], layer.hold.stride[0])
-    landed = [Queue(scheduler) for _ in range(kept)]
-    free = [Queue(scheduler, [0]) for _ in range(kept)]
+    landed = [[Queue(scheduler) for _ in range(kept)] for _ in range(layer.banks)]
+    free = [[Queue(scheduler, [0]) for _ in range(kept)] for _ in range(layer.banks)]
     sums = Channel(scheduler)
     return [_landing(layer, i, landed, free), _sweeps(layer, landed, free, sums),
             _requantise(layer.requantise, sums, o)]
 
 
-def _landing(layer: OutputStationary, i: Channel, landed: Sequence[Queue], free: Sequence[Queue]) -> Process:
+def _landing(layer: OutputStationary, i: Channel, landed: Sequence[Sequence[Queue]],
+             free: Sequence[Sequence[Queue]]) -> Process:
     format, _ = layer.formats
-    _, slots = held_groups(layer.hold, format.height)
-    time = 0
+    _, rows = held_groups(layer.hold, format.height)
+    time, bank = 0, 0
     while True:
-        for slot in slots:
-            if slot is not None:
-                while not free[slot].times:
-                    yield free[slot]
-                time = max(time, free[slot].times.popleft())
+        for row in rows:
+            if row.slot is not None:
+                room = free[bank][row.slot]
+                while not room.times:
+                    yield room
+                time = max(time, room.times.popleft())
             for _ in range(format.channels):
                 while i.offered is None:
                     yield i
                 time = max(time, i.offered)
                 i.take(time)
                 time += 1
-            if slot is not None:
-                landed[slot].tell(time)
+            if row.slot is not None:
+                landed[bank][row.slot].tell(time)
+            if row.completes:
+                bank = (bank + 1) % layer.banks
 
 
-def _sweeps(layer: OutputStationary, landed: Sequence[Queue], free: Sequence[Queue],
+def _sweeps(layer: OutputStationary, landed: Sequence[Sequence[Queue]], free: Sequence[Sequence[Queue]],
             sums: Channel) -> Process:
     i, o = layer.formats
     groups, _ = held_groups(layer.hold, i.height)
     span = layer.words * layer.selects
-    time = _first_step(layer.sweeps * span)
+    time, bank = _first_step(layer.sweeps * span), 0
     while True:
         for group in groups:
             slots = [slot for slot, lands in enumerate(group.lands) if lands]
             for slot in slots:
-                while not landed[slot].times:
-                    yield landed[slot]
-                time = max(time, landed[slot].times.popleft())
+                while not landed[bank][slot].times:
+                    yield landed[bank][slot]
+                time = max(time, landed[bank][slot].times.popleft())
             if not group.emits:
                 time += layer.words
                 for slot in slots:
-                    free[slot].tell(time)
+                    free[bank][slot].tell(time)
             else:
                 for sweep in range(layer.sweeps * (sum(group.inside) if o.group > 1 else 1)):
                     sums.offer(time + span - 1)
@@ -108,7 +112,9 @@ def _sweeps(layer: OutputStationary, landed: Sequence[Queue], free: Sequence[Que
                     time = sums.taken + 1
                     if sweep == 0:
                         for slot in slots:
-                            free[slot].tell(time)
+                            free[bank][slot].tell(time)
+            if slots:
+                bank = (bank + 1) % layer.banks
 
 
 def input_stationary(layer: InputStationary, inputs: Sequence[Channel], o: Channel,

@@ -28,10 +28,12 @@ class Timing:
     Attributes
     ----------
     cycles : dict from layer name to the cycles in which the beats of its output stream move
+    waits : dict from layer name to the part of the time that its output is there and not taken
     frame_ends : cycle of the last output beat of each frame
     """
 
     cycles: dict[str, list[int]]
+    waits: dict[str, float]
     frame_ends: tuple[int, ...]
 
     @property
@@ -72,6 +74,7 @@ def predict(network: Network, frames: int, *, endless: bool = False) -> Timing:
     per_frame = network.formats[1].beats
     assert len(last.times) == frames * per_frame, "the network hangs"
     return Timing({name: makers[name].times for name in network.layers},
+                  {name: makers[name].waited / makers[name].taken for name in network.layers},
                   tuple(last.times[per_frame - 1::per_frame]))
 
 

@@ -116,7 +116,7 @@ def layer(graph: Graph, node: Node, plan: LayerPlan, formats: Mapping[str, RowFo
             common |= dict(window=node.window, pad=x.quantisation.zero_point)
             if plan.kind == "depthwise":
                 return Depthwise(patience=plan.patience, **common)
-            return OutputStationary(p_out=plan.p_out, **common)
+            return OutputStationary(p_out=plan.p_out, banks=plan.banks, **common)
 
 
 def weight_shape(weights: npt.NDArray[Any]) -> Shape:

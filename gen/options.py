@@ -25,7 +25,7 @@ Pace: TypeAlias = tuple[int, ...]
 SLOWEST = 8
 """The most cycles a requantiser takes per output: beyond that it hardly gets smaller."""
 
-BURST = 8
+BURST = 16
 """Finished rows leave in a burst, in this part of a row's time: the next layer waits for a whole row."""
 
 
@@ -33,6 +33,7 @@ BURST = 8
 class Option:
     layer: LayerPlan
     pace: Pace
+    spread: int  # cycles from the first beat of a row to its last
 
 
 def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option],
@@ -44,21 +45,23 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option],
     """
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
     paces = [made[name].pace if name in made else (0,) * x.height for name in node.inputs]
-    place = _Place(node, x, y, paces[0], budget)
+    spread = max(made[name].spread if name in made else x.channels for name in node.inputs)
+    place = _Place(node, x, y, paces[0], spread, budget)
     match node:
         case Add():
             burst = [made[name].layer for name in node.inputs if name in made]
             steps = min([_steps(budget // y.height // BURST // y.channels),
                          *(each.requantise_steps for each in burst if each.kind == "input-stationary")])
             pace = tuple(max(row, y.channels * steps) for row in max(paces, key=sum))  # the other is held
-            yield place.option("add", pace, steps, shortcut_rows=held)
+            yield place.option("add", pace, steps, spread=spread, shortcut_rows=held)
         case Concat():
-            yield place.option("concat", _at_least(y.channels, max(paces, key=sum)), shortcut_rows=held)
+            pace = _at_least(y.channels, max(paces, key=sum))
+            yield place.option("concat", pace, spread=max(spread, y.channels), shortcut_rows=held)
         case Lookup():
-            yield place.option("lookup", _at_least(x.channels, paces[0]))
+            yield place.option("lookup", _at_least(x.channels, paces[0]), spread=spread)
         case Upsample():
             rows = [time for row in paces[0] for time in (row, *[0] * (node.factors[0] - 1))]
-            yield place.option("upsample", _at_least(x.channels, rows))
+            yield place.option("upsample", _at_least(x.channels, rows), spread=spread)
         case GlobalAveragePool():
             rows = [max(row, x.channels) for row in paces[0]]
             steps = _steps((budget - sum(rows[:-1])) // x.channels)
@@ -83,11 +86,14 @@ class _Place:
     x: Tensor
     y: Tensor
     pace: Pace  # of the input
+    spread: int
     budget: int
 
-    def option(self, kind: Kind, pace: Pace, steps: int = 1, *, cycles: int = 0, **fields: Any) -> Option:
+    def option(self, kind: Kind, pace: Pace, steps: int = 1, *, spread: int | None = None,
+               cycles: int = 0, **fields: Any) -> Option:
         return Option(LayerPlan(name=self.node.name, kind=kind, lanes=self.y.width, requantise_steps=steps,
-                                cycles=max(cycles, sum(pace)), **fields), pace)
+                                cycles=max(cycles, sum(pace)), **fields), pace,
+                      max(pace) if spread is None else spread)
 
 
 def _input_stationary(place: _Place) -> Iterator[Option]:
@@ -101,11 +107,12 @@ def _input_stationary(place: _Place) -> Iterator[Option]:
             if turns > 1:
                 steps = _steps(max(per_row // BURST, min(2 * outputs, per_row - turns)) // outputs)
                 pace = tuple(max(row, sums, outputs * steps + turns) for row in place.pace)
-                yield place.option("input-stationary", pace, steps, drain=True, **fields)
+                yield place.option("input-stationary", pace, steps, spread=outputs * steps, drain=True,
+                                   **fields)
             filling = [max(row, sums - turns) for row in place.pace]  # the row before is finished
             steps = _steps((place.budget - sum(filling)) // height // turns // p_out)
             pace = tuple(row + turns * p_out * steps for row in filling)
-            yield place.option("input-stationary", pace, steps, **fields)
+            yield place.option("input-stationary", pace, steps, spread=outputs * steps, **fields)
 
 
 def _output_stationary(place: _Place, window: Window, leaves: Window | None) -> Iterator[Option]:
@@ -121,11 +128,14 @@ def _output_stationary(place: _Place, window: Window, leaves: Window | None) -> 
             possible = (place.budget - fill) // emits // sweeps // p_out
             steps = _steps(max(span // p_out, min(possible, SLOWEST // 2)))
             row = sweeps * max(span, p_out * steps)
+            # With one bank rows land once the first sweep has taken those before.
+            lands = span + min(window.kernel[0], window.stride[0]) * place.spread
+            banks = 2 if x.height > 1 and lands > max(row, place.budget // y.height) else 1
             pace = (fill + row, *[row] * (emits - 1))
             # The input's rows need not come evenly, as others land while one is in use.
             arrive = sum(place.pace)
             land = x.height * x.channels + len(groups) * (span if window.stride == (1, 1) else 0)
-            fields = dict(cycles=max(arrive, land), p_in=p_in, p_out=p_out)
+            fields = dict(cycles=max(arrive, land), p_in=p_in, p_out=p_out, banks=banks)
             yield place.option("output-stationary", pace, steps, **fields)
             if leaves is not None and p_out == 1 and window == Window():
                 group = leaves.stride[0]

@@ -19,6 +19,7 @@ class LayerPlan:
     requantise_steps: int  # cycles per requantised output
     p_in: int = 1  # operands used per step in each lane
     p_out: int = 1  # outputs computed side by side in each lane
+    banks: int = 1  # of landing rows
     drain: bool = False  # finished sums wait in a ring of their own
     patience: int = 0  # cycles that the last row of a frame waits for the next frame's first
     shortcut_rows: tuple[int, ...] = ()  # rows held of each operand
@@ -34,7 +35,7 @@ class LayerPlan:
 class Plan:
     """A network's layers by name, and what the cycle model says of them."""
 
-    budget: int  # cycles per frame that were allowed
+    budget: int | None  # cycles per frame that were allowed
     cycles_per_frame: float  # frames back to back
     first_frame_latency: int
     layers: dict[str, LayerPlan]

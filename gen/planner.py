@@ -5,6 +5,7 @@ network takes as a whole; where that is more than was allowed, because layers ma
 them are planned for fewer cycles.
 """
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from math import ceil
 
@@ -17,7 +18,7 @@ from headrace.gen.options import Option, options
 from headrace.gen.plan import Plan
 
 _FRAMES = 4  # the cycle model is asked for; the last ones come steadily
-LATENCY = 0.2  # of all multipliers: what one frame less of latency is worth
+LATENCY = 0.25  # of all multipliers: what one frame less of latency is worth
 _LEAST = 0.5  # of the cycles allowed are what layers are planned for
 
 
@@ -55,6 +56,20 @@ def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
     return best
 
 
+def unrolled(graph: Graph) -> Plan:
+    """Plan a network with a multiplier for every weight that a step can use.
+
+    Dense layers have one for every weight, and no ROM that turns. A depthwise layer has one for every tap, as
+    its stream brings a channel at a time. Where streams cannot bring more, a row takes a cycle per channel.
+    """
+    held = shortcuts(graph)
+    made: dict[str, Option] = {}
+    for node in graph.nodes:
+        made[node.output] = max(options(graph, node, 1, made, held[node.name]), key=lambda option: (
+            option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
+    return _timed(graph, None, made)
+
+
 def _attempt(graph: Graph, held: Mapping[str, tuple[int, ...]], budget: int, each: int) -> Plan:
     """Plan every layer for `each` cycles per frame, and ask the cycle model."""
     made: dict[str, Option] = {}
@@ -69,19 +84,25 @@ def _attempt(graph: Graph, held: Mapping[str, tuple[int, ...]], budget: int, eac
         price = partial(_cost, channels=graph.tensors[node.output].channels,
                         frame=LATENCY * products / each**2)
         made[node.output] = min(fast, key=price)
-    layers = {node.name: made[node.output].layer for node in graph.nodes}
+    return _timed(graph, budget, made)
+
+
+def _timed(graph: Graph, budget: int | None, made: Mapping[str, Option]) -> Plan:
+    """Make a plan of options, with what the cycle model says."""
+    layers = {option.layer.name: option.layer for option in made.values()}
     draft = Plan(budget, 0, 0, layers)
     timing = cycle_model.predict(elaborate.network(graph, draft), _FRAMES, endless=True)
-    return Plan(budget, timing.cycles_per_frame, timing.first_frame_latency, layers)
+    return replace(draft, cycles_per_frame=timing.cycles_per_frame,
+                   first_frame_latency=timing.first_frame_latency)
 
 
 def _cost(option: Option, channels: int, frame: float) -> tuple[float, ...]:
     """Return what an option costs: rows that leave one by one, multipliers of 8 by 8 bits, then control.
 
     A requantiser multiplies by 24 bits or so, in as many cycles as it may take; a draining row takes
-    registers or shift registers for a sum per channel, some sixty of which are worth a multiplier. A frame of
+    shift registers for a sum per channel, some 256 of which are worth a multiplier. A frame of
     latency is worth a part of all multipliers, and a layer delays the others by about a row.
     """
     layer = option.layer
-    area = layer.multipliers + layer.lanes * (3 / layer.requantise_steps + layer.drain * channels / 64)
+    area = layer.multipliers + layer.lanes * (3 / layer.requantise_steps + layer.drain * channels / 256)
     return (-layer.group, area + frame * max(option.pace), layer.p_in * layer.p_out, layer.p_in)

@@ -105,8 +105,16 @@ def holding(height: int, group: int, first: int) -> Window:
     return Window((group, 1), (group, 1), (above, 0, -(height + above) % group, 0))
 
 
-def held_groups(window: Window, height: int) -> tuple[list[HeldGroup], list[int | None]]:
-    """Return the turns of a layer that holds a window of ``K`` rows, and where its input rows land.
+@dataclass(frozen=True)
+class LandingRow:
+    """An input row of such a layer."""
+
+    slot: int | None  # among the rows of its group; None if no window needs it
+    completes: bool  # the last row of its group
+
+
+def held_groups(window: Window, height: int) -> tuple[list[HeldGroup], list[LandingRow]]:
+    """Return the turns of a layer that holds a window of ``K`` rows, and its input rows.
 
     Of each group, ``min(K, stride)`` rows land side by side; rows that no window needs land nowhere.
     """
@@ -114,13 +122,13 @@ def held_groups(window: Window, height: int) -> tuple[list[HeldGroup], list[int 
     rows, _ = window.output_size(height, 1 << 30)
     kept = min(kernel, stride)
     first = min(0, -((kernel - 1 - top) // stride))  # the first turn whose window reaches row 0
-    slots: list[int | None] = [None] * height
+    rows_in = [LandingRow(slot=None, completes=False)] * height
     groups = []
     for turn in range(first, rows):
         landing = range(turn * stride - top + kernel - kept, turn * stride - top + kernel)
         for slot, row in enumerate(landing):
             if 0 <= row < height:
-                slots[row] = slot
+                rows_in[row] = LandingRow(slot, completes=row == min(landing[-1], height - 1))
         groups.append(HeldGroup(lands=tuple(0 <= row < height for row in landing), emits=turn >= 0,
                                 inside=window.inside(window.first_row(turn), height)))
-    return groups, slots
+    return groups, rows_in

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth import Array, Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -45,6 +45,8 @@ class OutputStationary(wiring.Component):
         Operands used per step: a divisor of the window's taps, or a multiple that divides ``C_in * taps``.
     p_out : :class:`int`
         Outputs computed side by side: a divisor of ``C_out``; 1 where rows leave in groups.
+    banks : :class:`int`
+        1 or 2: with a second bank of landing rows, a group lands even while the one before moves up.
     scaling : :class:`Requantisation`
     requantise_steps : :class:`int`
         Cycles the requantiser may take per output.
@@ -60,7 +62,7 @@ class OutputStationary(wiring.Component):
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, weight: Shape,
                  weights: Sequence[Sequence[int]], sum: Shape, p_in: int, p_out: int, scaling: Requantisation,
-                 requantise_steps: int) -> None:
+                 requantise_steps: int, banks: int = 1) -> None:
         taps = window.taps
         if taps % p_in and (p_in % taps or i.channels * taps % p_in):
             raise ValueError(f"p_in must divide the {taps} taps or be a multiple of them that divides "
@@ -75,7 +77,7 @@ class OutputStationary(wiring.Component):
         self.formats = i, o
         self.window, self.pad = window, pad
         self.weight, self.weights, self.sum = weight, weights, sum
-        self.p_in, self.p_out = p_in, p_out
+        self.p_in, self.p_out, self.banks = p_in, p_out, banks
         self.side = max(1, p_in // taps)  # channels side by side in a word
         self.words = i.channels // self.side
         self.selects = self.side * taps // p_in
@@ -102,7 +104,7 @@ class OutputStationary(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         (i, o), window, kernel = self.formats, self.hold, self.hold.kernel[0]
-        groups, slots = held_groups(window, i.height)
+        groups, rows_in = held_groups(window, i.height)
         reach = window.columns(i.width)  # input column under each tap of each lane
         used = sorted({column for taps in reach for column in taps if column is not None})
         kept = min(kernel, window.stride[0])
@@ -113,18 +115,25 @@ class OutputStationary(wiring.Component):
         rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words())
         place(m, platform, "rom", rom)
 
-        # The landing rows: one ring per row of the group, filled in turn.
-        landed = Signal(kept)
-        landing = place_copies(m, platform, "landing", lambda: Ring(
-            word=channels, columns=len(used), depth=self.words), kept)
-        accept, row_ends = Signal(), Signal()
+        # The landing rows: in each bank one ring per row of a group, filled in turn.
+        rings = place_copies(m, platform, "landing", lambda: Ring(
+            word=channels, columns=len(used), depth=self.words), kept * self.banks)
+        landing = [rings[bank * kept:][:kept] for bank in range(self.banks)]
+        landed = [Signal(kept, name=f"landed{bank}") for bank in range(self.banks)]
+        filling, emptying = Signal(), Signal()  # banks
+        accept, row_ends, taken = Signal(), Signal(), Signal()
         row, _, _ = counter(m, i.height, row_ends, name="landing_row")
-        lands_now = [table([slot == index for slot in slots], row) for index in range(kept)]
-        m.d.comb += [self.i.ready.eq(~(Cat(lands_now) & landed).any()),
+        lands_now = Cat(table([each.slot == slot for each in rows_in], row) for slot in range(kept))
+        m.d.comb += [self.i.ready.eq(~(lands_now & Array(landed)[filling]).any()),
                      accept.eq(self.i.valid & self.i.ready)]
         part, _, part_last = counter(m, self.side, accept, name="part")
         _, _, word_last = counter(m, self.words, accept & part_last, name="landing_word")
         m.d.comb += row_ends.eq(accept & part_last & word_last)
+        if self.banks > 1:
+            with m.If(row_ends & table([each.completes for each in rows_in], row)):
+                m.d.sync += filling.eq(~filling)
+            with m.If(taken):
+                m.d.sync += emptying.eq(~emptying)
         early = [data.View(i.layout, Signal(i.layout, name=f"early{index}", reset_less=True))
                  for index in range(self.side - 1)]
         for index, register in enumerate(early):
@@ -135,7 +144,7 @@ class OutputStationary(wiring.Component):
         turn_ends, step = Signal(), Signal()
         turn, _, _ = counter(m, len(groups), turn_ends, name="turn")
         emits = table([g.emits for g in groups], turn)
-        lands = [table([g.lands[slot] for g in groups], turn) for slot in range(kept)]
+        lands = Cat(table([g.lands[slot] for g in groups], turn) for slot in range(kept))
         select, _, select_last = counter(m, self.selects, step & emits, name="select")
         word_ends = step & (~emits | select_last)
         word, _, word_last = counter(m, self.words, word_ends, name="word")
@@ -160,7 +169,7 @@ class OutputStationary(wiring.Component):
         m.d.sync += address.eq(rom.address)
 
         first_sweep, finishes = Signal(), Signal()
-        ready = rom.valid & (~first_sweep | ~(Cat(lands) & ~landed).any())
+        ready = rom.valid & (~first_sweep | ~(lands & ~Array(landed)[emptying]).any())
         m.d.comb += [
             first_sweep.eq((sweep == 0) & (member == 0)),
             finishes.eq(emits & word_last & (select_last if o.group == 1 else 1)),
@@ -168,29 +177,29 @@ class OutputStationary(wiring.Component):
             step.eq(ready & (~finishes | self.requantise.i.ready)),
             turn_ends.eq(sweep_ends & (~emits | sweep_last & member_last)),
         ]
-        for slot in range(kept):
-            with m.If(row_ends & lands_now[slot]):
-                m.d.sync += landed[slot].eq(1)
-            with m.If(sweep_ends & first_sweep & lands[slot]):
-                m.d.sync += landed[slot].eq(0)
+        m.d.comb += taken.eq(sweep_ends & first_sweep & lands.any())
+        for bank, flags in enumerate(landed):
+            m.d.sync += flags.eq((flags | Mux(row_ends & (filling == bank), lands_now, 0))
+                                 & ~Mux(taken & (emptying == bank), lands, 0))
 
         # The window: in the first sweep of a turn its rows move up and the landed rows enter.
         held = Ring(word=data.ArrayLayout(channels, kernel), columns=len(used), depth=self.words)
         place(m, platform, "held", held)
-        for slot, ring in enumerate(landing):
-            m.d.comb += ring.shift.eq((accept & part_last & lands_now[slot])
-                                      | (word_ends & first_sweep & lands[slot]))
-            for index, column in enumerate(used):
-                for channel in range(self.side):
-                    source = early[channel] if channel < self.side - 1 else self.i.payload
-                    m.d.comb += ring.i[index][channel].eq(source[column])
+        for bank, rings in enumerate(landing):
+            for slot, ring in enumerate(rings):
+                m.d.comb += ring.shift.eq((accept & part_last & (filling == bank) & lands_now[slot])
+                                          | (word_ends & first_sweep & (emptying == bank) & lands[slot]))
+                for index, column in enumerate(used):
+                    for channel in range(self.side):
+                        source = early[channel] if channel < self.side - 1 else self.i.payload
+                        m.d.comb += ring.i[index][channel].eq(source[column])
         present = data.View(held.i.shape(), held.i.as_value())
         m.d.comb += held.shift.eq(word_ends)
         for index in range(len(used)):
             for tap in range(kernel):
                 moved = tap + window.stride[0]
-                newer = (held.o[index][moved] if moved < kernel
-                         else landing[tap - kernel + kept].o[index])
+                newer = held.o[index][moved] if moved < kernel else Array(
+                    rings[tap - kernel + kept].o[index].as_value() for rings in landing)[emptying]
                 m.d.comb += present[index][tap].eq(Mux(first_sweep, newer, held.o[index][tap]))
 
         # The lanes: neighbours are wires, padding is a constant.

@@ -30,9 +30,10 @@ def test_every_window_is_complete_when_its_row_leaves(window: Window, height: in
                                 for value, inside in zip(held, group.inside, strict=True)])
         assert passing == expected and next(rows_in, None) is None
 
-    held_turns, slots = held_groups(window, height)
-    arriving = [[row for row, slot in enumerate(slots, 1) if slot == index]
+    held_turns, rows_in = held_groups(window, height)
+    arriving = [[row for row, landing in enumerate(rows_in, 1) if landing.slot == index]
                 for index in range(min(kernel, stride))]
+    assert sum(row.completes for row in rows_in) == sum(any(turn.lands) for turn in held_turns)
     held, turns = [-1] * kernel, []
     for turn in held_turns:
         landed = [arriving[slot].pop(0) if lands else -1 for slot, lands in enumerate(turn.lands)]
