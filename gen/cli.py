@@ -18,6 +18,7 @@ from headrace.gen.errors import HeadraceError
 from headrace.gen.info import info
 from headrace.gen.onnx_import import load
 from headrace.gen.plan import plan
+from headrace.gen.proof import prove
 from headrace.gen.synthesis import TARGETS
 
 
@@ -63,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--frames", type=_positive, metavar="N", help="use only the first N frames")
 
     command("info", _info, "Show layers, shapes, weights, multiplications, quantisation.")
-    added = command("build", _build, "Write Verilog, a file list and the plan.", as_json=False)
+    command("proof", _proof, "Show what is proved of every layer's requantiser.")
+    added = command("build", _build, "Write Verilog, a file list, the plan and the proof.", as_json=False)
     added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     with_plan(added)
     added = command("check", _check, "Compare the integer reference with ONNX Runtime on every tensor.")
@@ -109,10 +111,17 @@ def _info(options: Any) -> int:
     return 0
 
 
+def _proof(options: Any) -> int:
+    proof = prove(load(options.model))
+    _show(options, proof.to_json(), lambda: report.proof_table(proof))
+    return 0
+
+
 def _build(options: Any) -> int:
     graph = load(options.model)
-    files = build(graph, plan(graph, cycles=options.cycles), options.output)
-    print(f"{options.output}: {len(files)} Verilog files, plan.json")
+    files, proof = build(graph, plan(graph, cycles=options.cycles), options.output)
+    print(f"{options.output}: {len(files)} Verilog files, plan.json, proof.json")
+    print(report.proof_summary(proof))
     return 0
 
 

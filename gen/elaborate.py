@@ -1,11 +1,11 @@
 """From the integer graph and a plan to gateware."""
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from amaranth import Shape, signed, unsigned
 
-from headrace.gen import requantise, requantise_add
+from headrace.gen import constants
+from headrace.gen.constants import Constants
 from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool, Tensor
 from headrace.gen.plan import LayerPlan, Plan
 from headrace.hdl.axi import AxiTop
@@ -27,11 +27,11 @@ def row_format(tensor: Tensor) -> RowFormat:
 def network(graph: Graph, plan: Plan) -> Network:
     """Build the gateware of a network: one layer per node, named alike, connected as in the graph."""
     makers: dict[str, str | None] = {graph.input: None}
-    layers = {}
+    found, layers = constants.find(graph), {}
     for node in graph.nodes:
         ports = ("a", "b") if isinstance(node, Add) else ("i",)
         sources = {port: makers[name] for port, name in zip(ports, node.inputs, strict=True)}
-        layers[node.name] = layer(graph, node, plan.layers[node.name]), sources
+        layers[node.name] = layer(graph, node, plan.layers[node.name], found), sources
         makers[node.output] = node.name
     return Network(i=row_format(graph.tensors[graph.input]), o=row_format(graph.tensors[graph.output]),
                    layers=layers)
@@ -43,7 +43,7 @@ def axi_top(graph: Graph, plan: Plan) -> AxiTop:
                   fill=graph.tensors[graph.input].quantisation.zero_point)
 
 
-def layer(graph: Graph, node: Node, plan: LayerPlan) -> Any:
+def layer(graph: Graph, node: Node, plan: LayerPlan, found: Constants) -> Any:
     """Build the gateware of one node."""
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
     i, o = row_format(x), row_format(y)
@@ -52,21 +52,21 @@ def layer(graph: Graph, node: Node, plan: LayerPlan) -> Any:
         case Add():
             second = graph.tensors[node.inputs[1]]
             return AddLayer(a=i, b=row_format(second), o=o, rows=plan.shortcut_rows, steps=steps,
-                            scaling=requantise_add.add(node, x, second, y))
+                            scaling=found.adds[node.name])
         case GlobalAveragePool():
-            return GlobalPool(i=i, o=o, requantise_steps=steps,
-                              scaling=requantise.average(node, x, y))
+            return GlobalPool(i=i, o=o, sum=found.sum_shape(node.name), scaling=found.sums[node.name],
+                              requantise_steps=steps)
         case Pool(kind="max"):
             return MaxPool(i=i, o=o, window=node.window, p_in=plan.p_in)
         case Pool():
             return Depthwise(i=i, o=o, window=node.window, pad=x.quantisation.zero_point,
-                             p_in=plan.p_in, weights=None, sum=sum_shape(np.ones((1, node.window.taps)), x),
-                             scaling=requantise.average(node, x, y), requantise_steps=steps)
+                             p_in=plan.p_in, weights=None, sum=found.sum_shape(node.name),
+                             scaling=found.sums[node.name], requantise_steps=steps)
         case Conv():
-            weights = node.weight.reshape(y.channels, -1)
+            weights = node.weight.reshape(y.channels, -1) * found.alive(node.name)[:, None]
             common: dict[str, Any] = dict(
                 i=i, o=o, weights=weights.tolist(), weight=weight_shape(weights), p_in=plan.p_in,
-                sum=sum_shape(weights, x), scaling=requantise.conv(node, x, y), requantise_steps=steps)
+                sum=found.sum_shape(node.name), scaling=found.sums[node.name], requantise_steps=steps)
             if plan.kind == "input-stationary":
                 return InputStationary(p_out=plan.p_out, drain=plan.drain, **common)
             common |= dict(window=node.window, pad=x.quantisation.zero_point)
@@ -77,15 +77,4 @@ def layer(graph: Graph, node: Node, plan: LayerPlan) -> Any:
 
 def weight_shape(weights: npt.NDArray[Any]) -> Shape:
     """Return the narrowest signed shape that holds every weight."""
-    return _signed(int(weights.min()), int(weights.max()))
-
-
-def sum_shape(weights: npt.NDArray[Any], x: Tensor) -> Shape:
-    """Return the narrowest signed shape that holds every sum over part of the inputs of a channel."""
-    low, high = weights * x.quantisation.lo, weights * x.quantisation.hi
-    return _signed(int(np.minimum(0, np.minimum(low, high)).sum(1).min()),
-                   int(np.maximum(0, np.maximum(low, high)).sum(1).max()))
-
-
-def _signed(low: int, high: int) -> Shape:
-    return signed(signed_width(low, high))
+    return signed(signed_width(int(weights.min()), int(weights.max())))
