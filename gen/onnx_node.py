@@ -13,7 +13,7 @@ from headrace.gen.onnx_file import array, quote
 
 Shape = tuple[int, ...]  # without the batch, which is 1
 
-_MAX_KERNEL = 1 << 12  # a side of a kernel, a stride or a pad
+_MAX_KERNEL = 1 << 9  # a side of a kernel, a stride or a pad
 
 
 class OnnxNode:

@@ -21,6 +21,8 @@ from headrace.gen.onnx_values import (
     quantise,
 )
 
+MAX_RATIO = 1 << 16  # of an addend's scale to the sum's; a single step saturates long before
+
 
 def add(node: OnnxNode, args: Arguments) -> Result:
     node.expect_inputs(2, 2)
@@ -35,6 +37,9 @@ def add(node: OnnxNode, args: Arguments) -> Result:
             factors = np.array([a.tensor.quantisation.scale, b.tensor.quantisation.scale],
                                np.float32) / np.float32(y.quantisation.scale)
         check_multiplier(node, factors)
+        if factors.max() > MAX_RATIO:
+            raise node.error(f"an input's scale is {factors.max():g} times the output's; "
+                             f"up to {MAX_RATIO} times is supported")
         return Add("", (a.tensor.name, b.tensor.name), y.name, factors=(factors[0], factors[1]),
                    lo=lo, hi=hi)
 
