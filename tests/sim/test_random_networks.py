@@ -1,0 +1,45 @@
+# amaranth: UnusedElaboratable=no
+"""Random networks: hardware, integer reference and ONNX Runtime agree on every value of every tensor."""
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headrace.gen.errors import HeadraceError
+from headrace.gen.graph import Graph
+from headrace.gen.onnx_import import load
+from headrace.gen.plan import Plan, default_budget, plan
+from headrace.sim import oracle, verify
+from random_networks import Network, networks, save
+
+FRAMES = 2
+SLOW = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+
+def layout(graph: Graph, speed: float) -> Plan:
+    """Plan for more or fewer multipliers than by default, as far as the layers can."""
+    try:
+        return plan(graph, cycles=int(default_budget(graph) / speed))
+    except HeadraceError:
+        return plan(graph, cycles=4 * default_budget(graph))
+
+
+def agree(network: Network, speed: float, stalls: bool) -> None:
+    with TemporaryDirectory() as folder:
+        path = save(network, Path(folder, "net.onnx"))
+        graph = load(path)
+        rng = np.random.default_rng(network.seed)
+        q = graph.tensors[graph.input].quantisation
+        x = rng.integers(q.lo, q.hi + 1, (FRAMES, *network.shape))
+        assert set(oracle.compare(graph, path, x).values()) == {0}
+    patterns = dict(zip(("valid", "ready"), rng.random((2, 97)) < 0.7, strict=True)) if stalls else {}
+    result = verify.run(graph, layout(graph, speed), x, engine="amaranth", **patterns)
+    assert result.first is None and not any(result.mismatches.values()), str(result.first)
+
+
+cases = given(networks(), st.sampled_from((0.2, 1.0, 1.0, 3.0)), st.booleans())
+test_random_networks = settings(SLOW, derandomize=True, max_examples=25)(cases(agree))
+test_many_random_networks = pytest.mark.full(settings(SLOW, max_examples=200)(cases(agree)))
