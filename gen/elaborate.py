@@ -1,4 +1,6 @@
+# amaranth: UnusedElaboratable=no
 """From the integer graph and a plan to gateware."""
+from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
@@ -19,22 +21,32 @@ from headrace.hdl.rows import RowFormat
 from headrace.hdl.window import Depthwise, MaxPool
 
 
-def row_format(tensor: Tensor) -> RowFormat:
+def row_format(tensor: Tensor, *, group: int = 1, first: int = 1) -> RowFormat:
     shape = signed(8) if tensor.quantisation.signed else unsigned(8)
-    return RowFormat(channels=tensor.channels, height=tensor.height, lanes=tensor.width, shape=shape)
+    return RowFormat(channels=tensor.channels, height=tensor.height, lanes=tensor.width, shape=shape,
+                     group=group, first=first)
+
+
+def row_formats(graph: Graph, plan: Plan) -> dict[str, RowFormat]:
+    """Return how each tensor travels."""
+    formats = {graph.input: row_format(graph.tensors[graph.input])}
+    for node in graph.nodes:
+        layer = plan.layers[node.name]
+        formats[node.output] = row_format(graph.tensors[node.output], group=layer.group, first=layer.first)
+    return formats
 
 
 def network(graph: Graph, plan: Plan) -> Network:
     """Build the gateware of a network: one layer per node, named alike, connected as in the graph."""
+    formats = row_formats(graph, plan)
     makers: dict[str, str | None] = {graph.input: None}
     found, layers = constants.find(graph), {}
     for node in graph.nodes:
         ports = ("a", "b") if isinstance(node, Add) else ("i",)
         sources = {port: makers[name] for port, name in zip(ports, node.inputs, strict=True)}
-        layers[node.name] = layer(graph, node, plan.layers[node.name], found), sources
+        layers[node.name] = layer(graph, node, plan.layers[node.name], formats, found), sources
         makers[node.output] = node.name
-    return Network(i=row_format(graph.tensors[graph.input]), o=row_format(graph.tensors[graph.output]),
-                   layers=layers)
+    return Network(i=formats[graph.input], o=formats[graph.output], layers=layers)
 
 
 def axi_top(graph: Graph, plan: Plan) -> AxiTop:
@@ -43,15 +55,15 @@ def axi_top(graph: Graph, plan: Plan) -> AxiTop:
                   fill=graph.tensors[graph.input].quantisation.zero_point)
 
 
-def layer(graph: Graph, node: Node, plan: LayerPlan, found: Constants) -> Any:
-    """Build the gateware of one node."""
+def layer(graph: Graph, node: Node, plan: LayerPlan, formats: Mapping[str, RowFormat],
+          found: Constants) -> Any:
+    """Build the gateware of one node, between tensors of these formats."""
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
-    i, o = row_format(x), row_format(y)
+    i, o = formats[node.inputs[0]], formats[node.output]
     steps = plan.requantise_steps
     match node:
         case Add():
-            second = graph.tensors[node.inputs[1]]
-            return AddLayer(a=i, b=row_format(second), o=o, rows=plan.shortcut_rows, steps=steps,
+            return AddLayer(a=i, b=formats[node.inputs[1]], o=o, rows=plan.shortcut_rows, steps=steps,
                             scaling=found.adds[node.name])
         case GlobalAveragePool():
             return GlobalPool(i=i, o=o, sum=found.sum_shape(node.name), scaling=found.sums[node.name],

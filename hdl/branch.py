@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Where streams part and meet again: fork, shortcut, add."""
 from amaranth import Array, Module, ShapeLike, Signal
 from amaranth.lib import stream, wiring
@@ -129,7 +130,7 @@ class Add(wiring.Component):
                  rows: tuple[int, int]) -> None:
         self.formats, self.rows = (a, b), rows
         self.scaling = scaling
-        self.scale = Scale(operands={"a": a.shape, "b": b.shape}, shape=o.shape, lanes=o.lanes,
+        self.scale = Scale(operands={"a": a.shape, "b": b.shape}, o=o,
                            scaling=scaling, steps=steps)
         super().__init__({"a": In(a.signature), "b": In(b.signature), "o": Out(o.signature)})
 

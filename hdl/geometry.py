@@ -47,22 +47,46 @@ class Window:
 
 
 @dataclass(frozen=True)
-class WindowRow:
-    """One pass of a window layer: an input row arrives, or the bottom padding passes by."""
+class PassingGroup:
+    """A group of rows that passes a window layer, or padding in its place."""
 
-    arrives: bool
-    emits: bool  # the window that ends in this row is an output row
+    arrives: tuple[bool, ...]  # which rows of the group belong to the image
+    emits: bool  # the window that ends with this group is an output row
     inside: list[bool]
 
 
-def window_rows(window: Window, height: int) -> list[WindowRow]:
-    """Return the passes of a layer that takes row after row through a window of ``K`` rows."""
+def first_group(window: Window, height: int, group: int) -> int:
+    """Return how many rows of the image come in the first group that has any."""
+    return next(filter(None, (sum(g.arrives) for g in passing_groups(window, height, group))))
+
+
+def merges(groups: list[PassingGroup]) -> bool:
+    """Whether the last group, all padding, can pass together with the next frame's first."""
+    *_, before = groups[0].arrives
+    return (len(groups) > 1 and groups[-1].emits and not any(groups[-1].arrives)
+            and not groups[0].emits and before and sum(groups[0].arrives) == 1)
+
+
+def passing_groups(window: Window, height: int, group: int) -> list[PassingGroup]:
+    """Return the groups that a layer takes through a window of ``K`` rows, :py:`group` rows at a time.
+
+    Groups are aligned so that every output row's window ends with a group. The first and the last may be
+    shorter, or all padding.
+    """
     rows, _ = window.output_size(height, 1 << 30)
-    reach = window.kernel[0] - 1
-    ends = [window.first_row(row) + reach for row in range(rows)]
-    passes = range(min(0, ends[0]), max(height, ends[-1] + 1))
-    return [WindowRow(arrives=0 <= row < height, emits=row in ends,
-                      inside=window.inside(row - reach, height)) for row in passes]
+    first_end = window.first_row(0) + window.kernel[0] - 1
+    assert group in (1, window.stride[0])
+    per_output = window.stride[0] // group
+    start = min(0, -(first_end // group))  # the first group that reaches row 0
+    stop = max((rows - 1) * per_output, -((first_end - height + 1) // group)) + 1
+    result = []
+    for number in range(start, stop):
+        end = first_end + number * group
+        emits = number >= 0 and number % per_output == 0 and number // per_output < rows
+        result.append(PassingGroup(
+            arrives=tuple(0 <= row < height for row in range(end - group + 1, end + 1)),
+            emits=emits, inside=window.inside(end - window.kernel[0] + 1, height)))
+    return result
 
 
 @dataclass(frozen=True)
@@ -85,6 +109,12 @@ class LandingRow:
 
     slot: int | None
     completes: bool  # the last row of its group
+
+
+def holding(height: int, group: int, first: int) -> Window:
+    """Return the window of a layer that holds each group of rows, the first of them shorter."""
+    above = group - first
+    return Window((group, 1), (group, 1), (above, 0, -(height + above) % group, 0))
 
 
 def group_rows(window: Window, height: int) -> tuple[list[GroupRow], list[LandingRow]]:

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Global average pooling."""
 from amaranth import Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
@@ -39,7 +40,7 @@ class GlobalPool(wiring.Component):
                  requantise_steps: int) -> None:
         self.formats = i, o
         self.sum, self.scaling = sum, scaling
-        self.requantise = Requantise(sum=sum, shape=o.shape, count=1, lanes=1, scaling=scaling,
+        self.requantise = Requantise(sum=sum, count=1, o=o, scaling=scaling,
                                      steps=requantise_steps)
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The layer that holds its sums: 1x1 convolution that narrows."""
 from collections.abc import Sequence
 
@@ -56,10 +57,11 @@ class InputStationary(wiring.Component):
                 raise ValueError(f"{name} must divide the {of} channels, not {value!r}")
         self.formats = i, o
         self.weight, self.weights, self.sum = weight, weights, sum
-        self.p_in, self.p_out, self.drain = p_in, p_out, drain
+        self.p_in, self.p_out = p_in, p_out
         self.groups, self.turns = i.channels // p_in, o.channels // p_out
+        self.drains = drain and self.turns > 1
         self.scaling = scaling
-        self.requantise = Requantise(sum=sum, shape=o.shape, count=p_out, lanes=o.lanes,
+        self.requantise = Requantise(sum=sum, count=p_out, o=o,
                                      scaling=scaling, steps=requantise_steps)
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
@@ -82,7 +84,7 @@ class InputStationary(wiring.Component):
         place(m, platform, "requantise", self.requantise)
         wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
         finished = self.requantise.i
-        if self.drain and self.turns > 1:
+        if self.drains:
             drain = Drain(word=data.ArrayLayout(self.sum, self.p_out), lanes=o.lanes, depth=self.turns)
             place(m, platform, "drain", drain)
             wiring.connect(m, drain.o, self.requantise.i)

@@ -43,17 +43,23 @@ class Network(wiring.Component):
         """Return every layer's output stream by the layer's name."""
         return {name: component.o for name, (component, _) in self.layers.items()}
 
+    def readers(self) -> dict[str | None, list[tuple[str, str]]]:
+        """Return, by layer (None is the input), who reads its output: layer ("" is the output) and port."""
+        result: dict[str | None, list[tuple[str, str]]] = {None: [], **{name: [] for name in self.layers}}
+        for name, (_, inputs) in self.layers.items():
+            for port, source in inputs.items():
+                result[source].append((name, port))
+        result[next(reversed(self.layers))].append(("", "o"))
+        return result
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        readers: dict[str | None, list[Any]] = {None: []}
-        for name, (component, inputs) in self.layers.items():
+        for name, (component, _) in self.layers.items():
             place(m, platform, name, component, module=name)
-            readers[name] = []
-            for port, source in inputs.items():
-                readers[source].append(getattr(component, port))
-        readers[next(reversed(self.layers))].append(wiring.flipped(self.o))
-        for maker, ports in readers.items():
+        for maker, places in self.readers().items():
             stream_ = wiring.flipped(self.i) if maker is None else self.layers[maker][0].o
+            ports = [getattr(self.layers[name][0], port) if name else wiring.flipped(self.o)
+                     for name, port in places]
             if len(ports) > 1:
                 fork = Fork(shape=stream_.payload.shape(), count=len(ports))
                 name = f"{maker or 'input'}__fork"

@@ -1,13 +1,14 @@
+# amaranth: UnusedElaboratable=no
 """The layer that holds its operands: dense convolution, expansion, fully connected."""
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from amaranth import Const, Module, Mux, Shape, Signal
+from amaranth import Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.hdl.geometry import Image, Window, group_rows
+from headrace.hdl.geometry import Image, Window, group_rows, holding
 from headrace.hdl.hierarchy import place, place_copies
 from headrace.hdl.lane import MacLane
 from headrace.hdl.requantisation import Requantisation
@@ -25,6 +26,9 @@ class OutputStationary(wiring.Component):
     next turn land in a second ring meanwhile; they enter the window during the first sweep of the turn, and
     only then is the input held up.
 
+    A pointwise layer can hold a group of rows, and send them as one (:py:`o.group`): a turn is then a group,
+    and every sweep is made for each of its rows before the next.
+
     Parameters
     ----------
     i, o : :class:`RowFormat`
@@ -40,7 +44,7 @@ class OutputStationary(wiring.Component):
     p_in : :class:`int`
         Operands used per step: a divisor of the window's taps, or a multiple that divides ``C_in * taps``.
     p_out : :class:`int`
-        Outputs computed side by side: a divisor of ``C_out``.
+        Outputs computed side by side: a divisor of ``C_out``; 1 where rows leave in groups.
     scaling : :class:`Requantisation`
     requantise_steps : :class:`int`
         Cycles the requantiser may take per output.
@@ -63,6 +67,11 @@ class OutputStationary(wiring.Component):
                              f"{i.channels * taps}, not {p_in!r}")
         if o.channels % p_out:
             raise ValueError(f"p_out must divide the {o.channels} output channels, not {p_out!r}")
+        self.hold = window
+        if o.group > 1:
+            if window != Window() or p_out != 1:
+                raise ValueError("Only a pointwise layer with p_out of 1 can send groups of rows")
+            self.hold = holding(i.height, o.group, o.first)
         self.formats = i, o
         self.window, self.pad = window, pad
         self.weight, self.weights, self.sum = weight, weights, sum
@@ -72,7 +81,7 @@ class OutputStationary(wiring.Component):
         self.selects = self.side * taps // p_in
         self.sweeps = o.channels // p_out
         self.scaling = scaling
-        self.requantise = Requantise(sum=sum, shape=o.shape, count=p_out, lanes=o.lanes,
+        self.requantise = Requantise(sum=sum, count=p_out, o=o,
                                      scaling=scaling, steps=requantise_steps)
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
@@ -92,7 +101,7 @@ class OutputStationary(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        (i, o), window, kernel = self.formats, self.window, self.window.kernel[0]
+        (i, o), window, kernel = self.formats, self.hold, self.hold.kernel[0]
         groups, landing_rows = group_rows(window, i.height)
         reach = window.columns(i.width)  # input column under each tap of each lane
         used = sorted({column for taps in reach for column in taps if column is not None})
@@ -122,7 +131,7 @@ class OutputStationary(wiring.Component):
             with m.If(accept & (part == index)):
                 m.d.sync += register.eq(self.i.payload)
 
-        # The turn: sweeps over the window, one for every p_out outputs.
+        # The turn: sweeps over the window, one for every p_out outputs, or one for each row of a group.
         turn_ends, step = Signal(), Signal()
         turn, _, _ = counter(m, len(groups), turn_ends, name="turn")
         emits = table([g.emits for g in groups], turn)
@@ -132,25 +141,39 @@ class OutputStationary(wiring.Component):
         word_ends = step & (~emits | select_last)
         word, _, word_last = counter(m, self.words, word_ends, name="word")
         sweep_ends = word_ends & word_last
-        sweep, _, sweep_last = counter(m, self.sweeps, sweep_ends & emits, name="sweep")
-        _, address, _ = counter(m, len(rom.words), step & emits, name="address")
+        member: Value = Const(0)
+        member_last: Value = Const(1)
+        if o.group > 1:
+            member, member_last = Signal(range(o.group)), Signal()
+            rows = [[tap for tap, inside in enumerate(g.inside) if inside] for g in groups]
+            m.d.comb += member_last.eq(member == table([len(taps) - 1 for taps in rows], turn))
+            with m.If(sweep_ends):
+                m.d.sync += member.eq(Mux(member_last, 0, member + 1))
+            select = member + table([taps[0] for taps in rows], turn)
+        sweep, _, sweep_last = counter(m, self.sweeps, sweep_ends & emits & member_last, name="sweep")
+        again = -self.words + 1 if o.group > 1 else 0  # back to where the sweep began
+        address = Signal(range(len(rom.words)))
         m.d.comb += rom.address.eq(address)
+        with m.If(step & emits):
+            m.d.comb += rom.address.eq(Mux(
+                sweep_ends & ~member_last, address + again,
+                Mux(address == len(rom.words) - 1, 0, address + 1)))
+        m.d.sync += address.eq(rom.address)
 
         first_sweep, finishes = Signal(), Signal()
         ready = rom.valid & (~first_sweep | ~lands | landed)
         m.d.comb += [
-            first_sweep.eq(sweep == 0),
-            finishes.eq(emits & word_last & select_last),
+            first_sweep.eq((sweep == 0) & (member == 0)),
+            finishes.eq(emits & word_last & (select_last if o.group == 1 else 1)),
             self.requantise.i.valid.eq(ready & finishes),
             step.eq(ready & enters & (~finishes | self.requantise.i.ready)),
-            turn_ends.eq(Mux(enters, sweep_ends & (~emits | sweep_last), ready)),
+            turn_ends.eq(Mux(enters, sweep_ends & (~emits | sweep_last & member_last), ready)),
         ]
         with m.If(lands & ((sweep_ends & first_sweep) | (ready & ~enters))):
             m.d.sync += landed.eq(0)
 
         # The window: in the first sweep of a turn its rows move up and the landed rows enter.
-        rows = data.ArrayLayout(channels, kernel)
-        held = Ring(word=rows, columns=len(used), depth=self.words)
+        held = Ring(word=data.ArrayLayout(channels, kernel), columns=len(used), depth=self.words)
         place(m, platform, "held", held)
         for slot, ring in enumerate(landing):
             slot_now = table([0 if r.slot is None else r.slot + 1 for r in landing_rows], row)
@@ -171,7 +194,8 @@ class OutputStationary(wiring.Component):
 
         # The lanes: neighbours are wires, padding is a constant.
         pad = Const(self.pad, i.shape)
-        inside = [table([g.inside[tap] for g in groups], turn) for tap in range(kernel)]
+        inside = [Const(1) if o.group > 1 else table([g.inside[tap] for g in groups], turn)
+                  for tap in range(kernel)]
         masked = [[[Signal(i.shape, name=f"x{column}_{tap}_{channel}") for channel in range(self.side)]
                    for tap in range(kernel)] for column in used]
         for index in range(len(used)):
@@ -180,20 +204,22 @@ class OutputStationary(wiring.Component):
                     m.d.comb += masked[index][tap][channel].eq(
                         Mux(inside[tap], present[index][tap][channel], pad))
         lanes = place_copies(m, platform, "lane", lambda: MacLane(
-            x=i.shape, weight=self.weight, sum=self.sum, operands=self.side * window.taps,
+            x=i.shape, weight=self.weight, sum=self.sum, operands=self.side * self.hold.taps,
             p_in=self.p_in, p_out=self.p_out), o.lanes)
         position = {column: index for index, column in enumerate(used)}
+        channels_taps = [(channel, tap) for channel in range(self.side) for tap in range(kernel)]
+        if o.group > 1:
+            channels_taps.sort(key=lambda pair: pair[1])
         for lane, columns, total in zip(lanes, reach, self.requantise.i.payload, strict=True):
             operands: list[Any] = [
                 pad if column is None else masked[position[column]][tap][channel]
-                for channel in range(self.side) for tap in range(kernel) for column in columns]
+                for channel, tap in channels_taps for column in columns]
             m.d.comb += [x.eq(operand) for x, operand in zip(lane.x, operands, strict=True)]
             m.d.comb += [
                 lane.select.eq(select),
                 lane.weight.eq(rom.data),
-                lane.first.eq((word == 0) & (select == 0)),
+                lane.first.eq((word == 0) & ((select == 0) if o.group == 1 else 1)),
                 lane.step.eq(step),
                 total.eq(lane.sum),
             ]
         return m
-

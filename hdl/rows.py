@@ -3,6 +3,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from amaranth import Array, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream
 
@@ -11,9 +13,10 @@ from amaranth.lib import data, stream
 class RowFormat:
     """A feature map as a stream of rows.
 
-    One beat is one channel of one image row, all columns side by side. Order: row by row; inside a row,
-    channel by channel; inside a channel, :py:`fold` beats of :py:`lanes` columns each. With a fold of 1,
-    the only one that layers take, a beat is the whole row.
+    One beat is one channel of one image row, all columns side by side. Order: group of rows by group of
+    rows, from top to bottom; inside a group, channel by channel; inside a channel, row by row; inside a row,
+    :py:`fold` beats of :py:`lanes` columns each. With a fold of 1, the only one that layers take, a beat is
+    the whole row. A group is :py:`group` rows, the first group :py:`first`, the last what remains.
     """
 
     channels: int
@@ -21,10 +24,26 @@ class RowFormat:
     lanes: int
     shape: Shape  # of one activation
     fold: int = 1
+    group: int = 1
+    first: int = 1
 
     def __post_init__(self) -> None:
         if self.fold != 1:
             raise ValueError(f"Fold must be 1, not {self.fold!r}")
+        if not 1 <= self.first <= self.group:
+            raise ValueError(f"First must be 1 to {self.group}, not {self.first!r}")
+
+    @property
+    def groups(self) -> list[range]:
+        """The rows of each group."""
+        starts = [0, *range(self.first, self.height, self.group)]
+        return [range(start, end) for start, end in zip(starts, [*starts[1:], self.height], strict=True)]
+
+    def order(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return row and channel of each beat of a frame."""
+        beats = [(row, channel) for rows in self.groups for channel in range(self.channels) for row in rows]
+        rows, channels = np.array(beats).T
+        return rows, channels
 
     @property
     def width(self) -> int:

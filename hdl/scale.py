@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """From sums to activations: the requantiser."""
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.hierarchy import place, place_copies
 from headrace.hdl.rom import Rom, pack
-from headrace.hdl.rows import counter
+from headrace.hdl.rows import RowFormat, counter, table
 from headrace.hdl.scale_lane import Digits, ScaleLane, Scaling
 
 
@@ -24,9 +25,8 @@ class Scale(wiring.Component):
     ----------
     operands : :class:`dict` of :class:`Shape`
         Operands of each lane, by name.
-    shape : :class:`Shape`
-        Shape of an activation.
-    lanes : :class:`int`
+    o : :class:`RowFormat`
+        Format of the result.
     scaling : :class:`Requantisation` or :class:`AddRequantisation`
     steps : :class:`int`
         Cycles that one beat may take.
@@ -34,25 +34,24 @@ class Scale(wiring.Component):
     Members
     -------
     i : :py:`In(stream.Signature(ArrayLayout(StructLayout(operands), lanes)))`
-    o : :py:`Out(stream.Signature(ArrayLayout(shape, lanes)))`
+    o : :py:`Out(o.signature)`
     """
 
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, *, operands: Mapping[str, Shape], shape: Shape, lanes: int, scaling: Scaling,
-                 steps: int) -> None:
-        self.digits, self.shape, self.lanes = Digits(scaling, operands, steps), shape, lanes
+    def __init__(self, *, operands: Mapping[str, Shape], o: RowFormat, scaling: Scaling, steps: int) -> None:
+        self.digits, self.format = Digits(scaling, operands, steps), o
         super().__init__({
-            "i": In(stream.Signature(data.ArrayLayout(self.digits.operand_layout, lanes))),
-            "o": Out(stream.Signature(data.ArrayLayout(shape, lanes))),
+            "i": In(stream.Signature(data.ArrayLayout(self.digits.operand_layout, o.lanes))),
+            "o": Out(o.signature),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         digits, width = self.digits, self.digits.width
-        lanes = place_copies(m, platform, "lane", lambda: ScaleLane(digits=digits, shape=self.shape),
-                             self.lanes)
+        lanes = place_copies(m, platform, "lane", lambda: ScaleLane(digits=digits, shape=self.format.shape),
+                             self.format.lanes)
         offset_width, multiplier_width = digits.product_width, width * digits.steps
         rom = Rom(width=offset_width + multiplier_width * len(digits.operands), words=[
             pack([offset], offset_width) | pack(multipliers, multiplier_width) << offset_width
@@ -60,7 +59,18 @@ class Scale(wiring.Component):
         place(m, platform, "rom", rom)
         control = digits.signature.create(path=("control",))
         done = Signal()
-        channel, channel_next, _ = counter(m, len(digits.constants), done, name="channel")
+        channel_done: Value = done
+        if self.format.group > 1:  # a channel's constants serve each row of the group
+            groups = self.format.groups
+            group_done = Signal()
+            group, _, _ = counter(m, len(groups), group_done, name="group")
+            row = Signal(range(self.format.group))
+            channel_done = done & (row == table([len(rows) - 1 for rows in groups], group))
+            with m.If(done):
+                m.d.sync += row.eq(Mux(channel_done, 0, row + 1))
+            _, _, group_last = counter(m, self.format.channels, channel_done, name="group_channel")
+            m.d.comb += group_done.eq(channel_done & group_last)
+        channel, channel_next, _ = counter(m, len(digits.constants), channel_done, name="channel")
         index, _, last = counter(m, digits.steps, control.step, name="index")
         m.d.comb += [
             rom.address.eq(channel_next),
@@ -156,24 +166,22 @@ class Requantise(wiring.Component):
 
     Parameters
     ----------
-    sum, shape : :class:`Shape`
-        Shapes of a sum and of an activation.
+    sum : :class:`Shape`
+        Shape of a sum.
     count : :class:`int`
         Sums that arrive together in each lane.
-    lanes, scaling, steps
+    o, scaling, steps
         As in :class:`Scale`.
     """
 
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, *, sum: Shape, shape: Shape, count: int, lanes: int, scaling: Scaling,
-                 steps: int) -> None:
-        self.serialise = Serialise(shape=sum, count=count, lanes=lanes)
-        self.scale = Scale(operands={"sum": sum}, shape=shape, lanes=lanes, scaling=scaling, steps=steps)
-        words = data.ArrayLayout(data.ArrayLayout(sum, count), lanes)
-        super().__init__({"i": In(stream.Signature(words)),
-                          "o": Out(stream.Signature(data.ArrayLayout(shape, lanes)))})
+    def __init__(self, *, sum: Shape, count: int, o: RowFormat, scaling: Scaling, steps: int) -> None:
+        self.serialise = Serialise(shape=sum, count=count, lanes=o.lanes)
+        self.scale = Scale(operands={"sum": sum}, o=o, scaling=scaling, steps=steps)
+        words = data.ArrayLayout(data.ArrayLayout(sum, count), o.lanes)
+        super().__init__({"i": In(stream.Signature(words)), "o": Out(o.signature)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -1,13 +1,14 @@
+# amaranth: UnusedElaboratable=no
 """The layer that passes a window by: depthwise convolution, maximum and average pooling."""
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from amaranth import Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth import Array, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.hdl.geometry import Image, Window, window_rows
+from headrace.hdl.geometry import Image, Window, merges, passing_groups
 from headrace.hdl.hierarchy import place, place_copies
 from headrace.hdl.lane import MacLane, MaxLane
 from headrace.hdl.requantisation import Requantisation
@@ -22,9 +23,15 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
                 finished: Value, taken: Value) -> Value:
     """Describe a layer that computes channel by channel, and holds only the earlier rows.
 
-    A ring turns with the channels and keeps the last ``K - 1`` values of each. An output takes
-    ``taps / p_in`` steps of one cycle, during which the arriving beat is held; a row that completes no
-    window takes one step per channel. The bottom padding passes after the last row of the frame.
+    A ring turns with the channels and keeps, of each, the values that the next window still needs. Rows come
+    in groups: of each channel, all but the last of a group go to registers, a cycle each; the last is held
+    while the outputs are computed, each in ``taps / p_in`` steps of one cycle. A group that completes no
+    window takes one step per channel.
+
+    Where the bottom padding makes a group of its own, the next frame's first row passes with it, as long as
+    it is there: its channels enter the ring as those of the last output leave. The first channel that is not
+    there ends this, the outputs go on alone, and afterwards the ring turns past the channels that are in
+    already. So a frame that has come is finished whether or not another follows.
 
     Parameters
     ----------
@@ -42,37 +49,69 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
     :class:`Value`
         High in the steps in which the lanes compute.
     """
-    x, kernel = formats[0], window.kernel[0]
-    rows = window_rows(window, x.height)
-    step, advance, valid, ends, row_ends = Signal(), Signal(), Signal(), Signal(), Signal()
-    row, _, _ = counter(m, len(rows), row_ends, name="row")
-    arrives = table([r.arrives for r in rows], row)
-    emits = table([r.emits for r in rows], row)
+    (x, o), kernel = formats, window.kernel[0]
+    groups = passing_groups(window, x.height, x.group)
+    assert x.group <= kernel
+    step, advance, valid, ends, group_ends = Signal(), Signal(), Signal(), Signal(), Signal()
+    group = Signal(range(len(groups)))
+    arrives = [table([g.arrives[index] for g in groups], group) for index in range(x.group)]
+    emits = table([g.emits for g in groups], group)
+
+    loads = Signal()  # a row before the last of the group
+    row, _, row_last = counter(m, x.group, loads | ends, name="row")
     select, _, select_last = counter(m, window.taps // p_in, advance, name="select")
-    _, _, channel_last = counter(m, x.channels, ends, name="channel")
+    _, _, copy_last = counter(m, o.channels // x.channels, advance & select_last, name="copy")
+    channel, _, channel_last = counter(m, x.channels, ends, name="channel")
+
+    takes_next, passed = Signal(), Signal()
+    following = Mux(group == len(groups) - 1, takes_next, group + 1)
+    if merges(groups):
+        ahead = Signal(range(x.channels + 1))  # channels of the next frame's first row in the ring already
+        joins = Signal()
+        m.d.comb += [
+            joins.eq((group == len(groups) - 1) & (ahead == channel)),
+            takes_next.eq(joins & ends & i.valid),
+            passed.eq((group == 0) & (channel < ahead)),
+        ]
+        with m.If(group_ends & (takes_next | (group == 0))):
+            m.d.sync += ahead.eq(0)
+        with m.Elif(takes_next):
+            m.d.sync += ahead.eq(ahead + 1)
+    else:
+        joins = Signal()
+    with m.If(group_ends):
+        m.d.sync += group.eq(following)
+
+    waits = arrives[-1] & ~passed
     m.d.comb += [
-        valid.eq(may_step & (~arrives | i.valid)),
+        loads.eq(~row_last & (~Array(arrives)[row] | i.valid)),
+        valid.eq(row_last & may_step & (~waits | i.valid)),
         finished.eq(valid & emits & select_last),
         step.eq(valid & (~emits | ~select_last | taken)),
         advance.eq(step & emits),
-        ends.eq(step & (~emits | select_last)),
-        row_ends.eq(ends & channel_last),
-        i.ready.eq(arrives & ends),
+        ends.eq(step & (~emits | (select_last & copy_last))),
+        group_ends.eq(ends & channel_last),
+        i.ready.eq(Mux(row_last, ends & (waits | joins), Array(arrives)[row])),
     ]
 
-    # What the window sees of each column: the earlier rows, then the row that arrives.
-    columns: list[list[Any]] = [[i.payload[column]] for column in range(x.width)]
-    if kernel > 1:
-        held = Ring(word=data.ArrayLayout(x.shape, kernel - 1), columns=x.width, depth=x.channels)
+    # What the window sees of each column: the earlier rows, then the group that arrives.
+    early = [Signal(x.layout, name=f"early{index}", reset_less=True) for index in range(x.group - 1)]
+    for index, register in enumerate(early):
+        with m.If(loads & (row == index)):
+            m.d.sync += register.eq(i.payload)
+    columns: list[list[Any]] = [[register[column] for register in (*early, i.payload)]
+                                for column in range(x.width)]
+    if (kept := kernel - x.group) > 0:
+        held = Ring(word=data.ArrayLayout(x.shape, kept), columns=x.width, depth=x.channels)
         place(m, platform, "held", held)
         m.d.comb += held.shift.eq(ends)
-        for column, (word, following) in enumerate(zip(held.o, held.i, strict=True)):
-            columns[column] = [*word, i.payload[column]]
-            m.d.comb += [value.eq(newer) for value, newer
-                         in zip(following, columns[column][1:], strict=True)]
+        for column, (word, entering) in enumerate(zip(held.o, held.i, strict=True)):
+            columns[column] = [*word, *columns[column]]
+            m.d.comb += [value.eq(Mux(passed, same, newer)) for value, same, newer
+                         in zip(entering, word, columns[column][x.group:], strict=True)]
     padding = Const(pad, x.shape)
     for tap in range(kernel):
-        inside = table([r.inside[tap] for r in rows], row)
+        inside = table([g.inside[tap] for g in groups], group)
         for column in range(x.width):
             masked = Signal(x.shape, name=f"x{column}_{tap}")
             m.d.comb += masked.eq(Mux(inside, columns[column][tap], padding))
@@ -86,9 +125,10 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
 
 
 class Depthwise(wiring.Component):
-    """``sum[c] = sum over kh, kw of x[c][kh][kw] * weight[c][kh][kw]``, then :class:`Requantise`.
+    """``sum[o] = sum over kh, kw of x[o // m][kh][kw] * weight[o][kh][kw]``, then :class:`Requantise`.
 
-    Timing as in :func:`pass_window`. Without weights, every weight is 1: average pooling.
+    Timing as in :func:`pass_window`. The depth multiplier ``m`` is the outputs per input channel. Without
+    weights, every weight is 1: average pooling.
 
     Parameters
     ----------
@@ -100,7 +140,7 @@ class Depthwise(wiring.Component):
         Taps used per step: a divisor of the window's taps.
     weight : :class:`Shape`
         Shape of a weight.
-    weights : sequence of shape [C][taps], or None
+    weights : sequence of shape [C_out][taps], or None
     sum : :class:`Shape`
         Shape that holds every finished sum; unfinished ones may wrap.
     scaling : :class:`Requantisation`
@@ -121,11 +161,13 @@ class Depthwise(wiring.Component):
                  requantise_steps: int, weight: Shape = unsigned(1)) -> None:  # noqa: B008
         if window.taps % p_in:
             raise ValueError(f"p_in must divide the {window.taps} taps, not {p_in!r}")
+        if o.channels % i.channels:
+            raise ValueError(f"the {i.channels} input channels must divide the output's, not {o.channels!r}")
         self.formats = i, o
         self.window, self.pad, self.p_in = window, pad, p_in
         self.weight, self.weights, self.sum = weight, weights, sum
         self.scaling = scaling
-        self.requantise = Requantise(sum=sum, shape=o.shape, count=1, lanes=o.lanes, scaling=scaling,
+        self.requantise = Requantise(sum=sum, count=1, o=o, scaling=scaling,
                                      steps=requantise_steps)
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
@@ -137,8 +179,9 @@ class Depthwise(wiring.Component):
                 for taps in self.weights for start in range(0, self.window.taps, self.p_in)]
 
     def model(self, x: Image) -> Image:
-        """Compute a C x H_out x W_out image from a C x H x W one, bit for bit."""
-        seen = self.window.view(x, self.pad)
+        """Compute a C_out x H_out x W_out image from a C_in x H x W one, bit for bit."""
+        i, o = self.formats
+        seen = np.repeat(self.window.view(x, self.pad), o.channels // i.channels, axis=0)
         weights = np.ones(seen.shape[:3]) if self.weights is None else np.array(self.weights)
         weights = weights.astype(np.int64).reshape(seen.shape[:3])
         return self.scaling.model(np.einsum("cij,cijhw->chw", weights, seen))

@@ -11,6 +11,7 @@ from headrace.gen.graph import Graph, Tensor
 from headrace.gen.plan import Plan
 from headrace.hdl.hierarchy import Hierarchy
 from headrace.hdl.network import Network
+from headrace.hdl.rows import RowFormat
 from headrace.sim import amaranth_run, compiled, reference
 from headrace.sim.beats import Beats, Pattern, always
 
@@ -121,40 +122,41 @@ def pack(x: Integers, tensor: Tensor) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(x.transpose(0, 2, 1, 3)).astype(np.uint8).reshape(-1, tensor.width)
 
 
-def unpack(payload: npt.NDArray[np.uint8], tensor: Tensor) -> npt.NDArray[np.int16]:
+def unpack(payload: npt.NDArray[np.uint8], format: RowFormat) -> npt.NDArray[np.int16]:
     """Return the whole images in a stream of beats."""
-    beats = tensor.height * tensor.channels
-    rows = payload[:len(payload) // beats * beats].reshape(-1, tensor.height, tensor.channels, tensor.width)
-    values = rows.view(np.int8) if tensor.quantisation.signed else rows
-    return values.transpose(0, 2, 1, 3).astype(np.int16)
+    beats = payload[:len(payload) // format.beats * format.beats].reshape(-1, format.beats, format.width)
+    values = np.zeros((len(beats), format.channels, format.height, format.width), np.uint8)
+    rows, channels = format.order()
+    values[:, channels, rows] = beats
+    return (values.view(np.int8) if format.shape.signed else values).astype(np.int16)
 
 
 def compare(graph: Graph, plan: Plan, x: Integers, beats: dict[str, Beats]) -> Result:
     """Compare what the streams carried with the reference of a network of the same shapes."""
-    expected = reference.run(graph, x)
-    out = graph.tensors[graph.output]
+    expected, formats = reference.run(graph, x), elaborate.row_formats(graph, plan)
+    out = formats[graph.output]
     mismatches, firsts = {}, []
     for node in graph.nodes:
-        tensor, seen = graph.tensors[node.output], beats[node.name]
-        values = unpack(seen.payload, tensor)
+        seen, format = beats[node.name], formats[node.output]
+        values = unpack(seen.payload, format)
         wanted = expected[node.output][:len(values)]
         mismatches[node.name] = int((values != wanted).sum()) + expected[node.output][len(values):].size
         firsts += [(seen.cycle[index], mismatch) for index, mismatch
-                   in _differences(node.name, values, wanted)]
-    per_frame = out.height * out.channels
-    ends = beats["o"].cycle[per_frame - 1::per_frame]
+                   in _differences(node.name, values, wanted, format)]
+    ends = beats["o"].cycle[out.beats - 1::out.beats]
     first = min(firsts, key=lambda item: int(item[0]), default=(0, None))[1]
     return Result(len(x), plan.multipliers, beats, unpack(beats["o"].payload, out), mismatches, first,
                   tuple(int(cycle) for cycle in ends))
 
 
-def _differences(name: str, values: Integers, wanted: Integers) -> Iterator[tuple[int, Mismatch]]:
+def _differences(name: str, values: Integers, wanted: Integers,
+                 format: RowFormat) -> Iterator[tuple[int, Mismatch]]:
     """Yield the first difference in stream order, with the number of its beat."""
-    _, channels, height, _ = values.shape
-    ordered = (values != wanted).transpose(0, 2, 1, 3)
-    where = np.argwhere(ordered)
+    rows, channels = format.order()
+    where = np.argwhere((values != wanted)[:, channels, rows])
     if len(where):
-        frame, row, channel, column = (int(index) for index in where[0])
+        frame, beat, column = (int(index) for index in where[0])
+        row, channel = int(rows[beat]), int(channels[beat])
         at = frame, channel, row, column
-        yield ((frame * height + row) * channels + channel,
+        yield (frame * format.beats + beat,
                Mismatch(name, frame, row, channel, column, int(values[at]), int(wanted[at])))

@@ -110,9 +110,10 @@ def _conv(draw: Draw, kind: Any, outputs: int, shape: Shape, signed: bool, zero_
           same: bool) -> Layer:
     kernel, stride, pads = ((1, 1), (1, 1), (0, 0, 0, 0)) if kind == "gemm" else _window(
         draw, shape, same=same)
-    return Layer(kind, outputs, zero_point, kernel, stride, pads,
-                 weight_bits=draw(st.sampled_from((2, 4, 8))), weight_zero_point=not signed and draw(st.booleans()),
-                 per_channel=draw(st.booleans()), bias=draw(st.booleans()), clip=draw(st.sampled_from(("", "Relu", "Relu6"))))
+    return Layer(
+        kind, outputs, zero_point, kernel, stride, pads, weight_bits=draw(st.sampled_from((2, 4, 8))),
+        weight_zero_point=not signed and draw(st.booleans()), per_channel=draw(st.booleans()),
+        bias=draw(st.booleans()), clip=draw(st.sampled_from(("", "Relu", "Relu6"))))
 
 
 def _window(draw: Draw, shape: Shape, *, same: bool) -> tuple[Pair, Pair, tuple[int, int, int, int]]:

@@ -79,12 +79,10 @@ def run(dut: Any, inputs: Mapping[str, Sequence[int]], count: int, *, i_gap: str
     return out
 
 
-def pack_rows(image: Any, width: int = 8) -> Iterator[int]:
-    """Yield the beats of a C x H x W image: row by row, channel by channel."""
-    channels, height, _ = image.shape
-    for row in range(height):
-        for channel in range(channels):
-            yield pack(image[channel, row], width)
+def pack_rows(image: Any, format: Any) -> Iterator[int]:
+    """Yield the beats of a C x H x W image in the order of a :class:`RowFormat`."""
+    for row, channel in zip(*format.order(), strict=True):
+        yield pack(image[channel, row])
 
 
 def pack(values: Any, width: int = 8) -> int:

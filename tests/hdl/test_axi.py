@@ -110,7 +110,7 @@ def test_frame_of_wrong_length_is_reported_and_harms_no_other(length: int, gap: 
 def test_pixels_become_rows(width: int, i_gap: str, o_gap: str) -> None:
     rows = RowFormat(channels=3, height=4, lanes=width, shape=signed(8))
     image = np.random.default_rng(width).integers(-128, 128, (3, 4, width))
-    expected = list(streams.pack_rows(image))
+    expected = list(streams.pack_rows(image, rows))
     seen = streams.run(PixelsToRows(o=rows, together=3), {"i": serial(image, 3)}, len(expected),
                        i_gap=i_gap, o_gap=o_gap)
     assert seen == expected
@@ -121,7 +121,7 @@ def test_rows_become_values(width: int) -> None:
     rows = RowFormat(channels=3, height=4, lanes=width, shape=unsigned(8))
     image = np.random.default_rng(width).integers(0, 256, (3, 4, width))
     values = serial(image, 1)
-    seen = streams.run(RowsToValues(i=rows), {"i": list(streams.pack_rows(image)) * 2}, 2 * len(values),
+    seen = streams.run(RowsToValues(i=rows), {"i": list(streams.pack_rows(image, rows)) * 2}, 2 * len(values),
                        o_gap="random")
     assert seen == ([*values[:-1], values[-1] | 256]) * 2
 

@@ -44,8 +44,8 @@ def test_add_matches_model(i_gap: str, o_gap: str, steps: int, tie: int | None) 
     add = Add(a=ROWS, b=b, o=ROWS, scaling=scaling, steps=steps, rows=(0, 2))
     rng = np.random.default_rng(steps)
     x, y = rng.integers(0, 256, (3, 4, 2)), rng.integers(-128, 128, (3, 4, 2))
-    expected = list(streams.pack_rows(add.model(x, y)))
-    inputs = {"a": list(streams.pack_rows(x)), "b": list(streams.pack_rows(y))}
+    expected = list(streams.pack_rows(add.model(x, y), ROWS))
+    inputs = {"a": list(streams.pack_rows(x, ROWS)), "b": list(streams.pack_rows(y, b))}
     assert streams.run(add, inputs, len(expected), i_gap=i_gap, o_gap=o_gap) == expected
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from amaranth import unsigned
 
-from headrace.hdl.geometry import Window, group_rows, window_rows
+from headrace.hdl.geometry import Window, group_rows, passing_groups
 from headrace.hdl.rows import RowFormat
 
 WINDOWS = [Window((k, 1), (s, 1), (top, 0, bottom, 0))
@@ -20,13 +20,15 @@ def test_every_window_is_complete_when_its_row_leaves(window: Window, height: in
     image = np.arange(1, height + 1).reshape(1, height, 1)
     expected = window.view(image, 0)[0, :, 0, :, 0].T.tolist()
 
-    passing, held = [], [-1] * kernel
-    rows_in = iter(range(1, height + 1))
-    for row in window_rows(window, height):
-        held = [*held[1:], next(rows_in) if row.arrives else -1]
-        if row.emits:
-            passing.append([value if inside else 0 for value, inside in zip(held, row.inside, strict=True)])
-    assert passing == expected and next(rows_in, None) is None
+    for size in {1, stride if kernel >= stride else 1}:
+        passing, held = [], [-1] * kernel
+        rows_in = iter(range(1, height + 1))
+        for group in passing_groups(window, height, size):
+            held = [*held, *(next(rows_in) if arrives else -1 for arrives in group.arrives)][-kernel:]
+            if group.emits:
+                passing.append([value if inside else 0
+                                for value, inside in zip(held, group.inside, strict=True)])
+        assert passing == expected and next(rows_in, None) is None
 
     groups, landing = group_rows(window, height)
     assert len(landing) == height

@@ -8,7 +8,7 @@ import pytest
 from amaranth import signed, unsigned
 
 import streams
-from headrace.hdl.geometry import Window
+from headrace.hdl.geometry import Window, first_group
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.output_stationary import OutputStationary
@@ -32,6 +32,9 @@ LAYERS: dict[str, tuple[Any, tuple[int, int, int], int, Window, dict[str, Any]]]
     "widen": (OutputStationary, (4, 3, 5), 6, POINT, dict(p_in=1, p_out=1)),
     "widen-parallel": (OutputStationary, (4, 3, 5), 6, POINT, dict(p_in=2, p_out=3)),
     "widen-unrolled": (OutputStationary, (4, 3, 2), 6, POINT, dict(p_in=4, p_out=6)),
+    "widen-pairs": (OutputStationary, (4, 5, 3), 6, POINT, dict(p_in=2, p_out=1, leaves=HALVE)),
+    "widen-pairs-first": (OutputStationary, (4, 6, 3), 6, POINT, dict(p_in=4, p_out=1, leaves=HALVE)),
+    "widen-pairs-torch": (OutputStationary, (4, 6, 3), 3, POINT, dict(p_in=1, p_out=1, leaves=HALVE_TORCH)),
     "dense": (OutputStationary, (2, 4, 5), 4, SAME, dict(p_in=1, p_out=1)),
     "dense-row": (OutputStationary, (2, 4, 5), 4, SAME, dict(p_in=3, p_out=2)),
     "dense-channels": (OutputStationary, (4, 4, 3), 4, SAME, dict(p_in=18, p_out=4)),
@@ -46,8 +49,20 @@ LAYERS: dict[str, tuple[Any, tuple[int, int, int], int, Window, dict[str, Any]]]
     "depthwise-halve": (Depthwise, (3, 5, 6), 3, HALVE, dict(p_in=3)),
     "depthwise-halve-torch": (Depthwise, (3, 6, 6), 3, HALVE_TORCH, dict(p_in=3)),
     "depthwise-column": (Depthwise, (3, 4, 4), 3, Window((1, 3), (1, 1), (0, 1, 0, 1)), dict(p_in=1)),
+    "depthwise-triple": (Depthwise, (2, 4, 4), 6, SAME, dict(p_in=3)),
+    "depthwise-row": (Depthwise, (2, 1, 4), 2, SAME, dict(p_in=9)),
+    "depthwise-one": (Depthwise, (1, 3, 4), 1, SAME, dict(p_in=9)),
+    "depthwise-five": (Depthwise, (3, 6, 6), 3, Window((5, 5), (1, 1), (2, 2, 2, 2)), dict(p_in=5)),
+    "depthwise-pairs": (Depthwise, (3, 6, 6), 3, HALVE, dict(p_in=3, pairs=True)),
+    "depthwise-pairs-odd": (Depthwise, (3, 5, 6), 3, HALVE, dict(p_in=9, pairs=True)),
+    "depthwise-pairs-torch": (Depthwise, (3, 6, 6), 6, HALVE_TORCH, dict(p_in=3, pairs=True)),
+    "depthwise-pairs-seven": (Depthwise, (2, 8, 6), 2, Window((7, 7), (2, 2), (3, 3, 3, 3)),
+                              dict(p_in=7, pairs=True)),
+    "depthwise-triples": (Depthwise, (2, 8, 6), 2, Window((4, 4), (3, 3), (1, 1, 1, 1)),
+                          dict(p_in=4, pairs=True)),
     "average": (Depthwise, (3, 4, 6), 3, Window((2, 2), (2, 2)), dict(p_in=2, weights=None)),
     "max": (MaxPool, (3, 5, 6), 3, Window((3, 3), (2, 2), (1, 1, 1, 1)), dict(p_in=3)),
+    "max-pairs": (MaxPool, (3, 5, 6), 3, Window((2, 2), (2, 2)), dict(p_in=2, pairs=True)),
     "max-unrolled": (MaxPool, (3, 4, 6), 3, Window((2, 2), (2, 2)), dict(p_in=4)),
     "global": (GlobalPool, (5, 3, 4), 5, Window((3, 4)), {}),
 }
@@ -65,11 +80,16 @@ def requantisation(rng: np.random.Generator, channels: int, *, tie: int | None,
 def make(name: str, *, steps: int, tie: int | None, shape: Any,
          scaling: Requantisation | None = None) -> tuple[Any, np.ndarray]:
     kind, (channels, height, width), outputs, window, options = LAYERS[name]
+    options = dict(options)
+    group = window.stride[0] if options.pop("pairs", False) else 1
     rng = np.random.default_rng(list(f"{name}/{steps}/{tie}".encode()))
     rows, columns = window.output_size(height, width)
+    leaves = options.pop("leaves", POINT)  # the window whose groups the output has
     common: dict[str, Any] = dict(
-        i=RowFormat(channels=channels, height=height, lanes=width, shape=shape),
-        o=RowFormat(channels=outputs, height=rows, lanes=columns, shape=shape))
+        i=RowFormat(channels=channels, height=height, lanes=width, shape=shape,
+                    group=group, first=first_group(window, height, group)),
+        o=RowFormat(channels=outputs, height=rows, lanes=columns, shape=shape, group=leaves.stride[0],
+                    first=first_group(leaves, height, leaves.stride[0])))
     if kind is not MaxPool:
         random = requantisation(rng, outputs, tie=tie, shape=shape)
         common |= dict(scaling=scaling or random, requantise_steps=steps)
@@ -92,8 +112,8 @@ def make(name: str, *, steps: int, tie: int | None, shape: Any,
 def test_matches_model(name: str, i_gap: str, o_gap: str) -> None:
     steps, tie, shape = 2, 4, signed(8)
     layer, frames = make(name, steps=steps, tie=tie, shape=shape)
-    expected = [beat for x in frames for beat in streams.pack_rows(layer.model(x))]
-    beats = [beat for x in frames for beat in streams.pack_rows(x)]
+    expected = [beat for x in frames for beat in streams.pack_rows(layer.model(x), layer.formats[1])]
+    beats = [beat for x in frames for beat in streams.pack_rows(x, layer.formats[0])]
     seen = streams.run(layer, {"i": beats}, len(expected), i_gap=i_gap, o_gap=o_gap, seed=name)
     assert seen == expected
 
@@ -103,8 +123,8 @@ def test_matches_model(name: str, i_gap: str, o_gap: str) -> None:
 @pytest.mark.parametrize("name", ("narrow", "widen-parallel", "depthwise"))
 def test_requantises(name: str, steps: int, tie: int | None) -> None:
     layer, frames = make(name, steps=steps, tie=tie, shape=unsigned(8))
-    expected = [beat for x in frames for beat in streams.pack_rows(layer.model(x))]
-    beats = [beat for x in frames for beat in streams.pack_rows(x)]
+    expected = [beat for x in frames for beat in streams.pack_rows(layer.model(x), layer.formats[1])]
+    beats = [beat for x in frames for beat in streams.pack_rows(x, layer.formats[0])]
     assert streams.run(layer, {"i": beats}, len(expected)) == expected
 
 
@@ -120,10 +140,10 @@ def test_corrects_single_sums(name: str, steps: int) -> None:
     scaling = replace(plain, corrections=tuple((channel, value, 1 if value & 1 else -1)
                                                for channel, value in chosen))
     layer, _ = make(name, steps=steps, tie=4, shape=signed(8), scaling=scaling)
-    expected = [beat for x in frames for beat in streams.pack_rows(layer.model(x))]
+    expected = [beat for x in frames for beat in streams.pack_rows(layer.model(x), layer.formats[1])]
     assert any((layer.model(x) != make(name, steps=steps, tie=4, shape=signed(8))[0].model(x)).any()
                for x in frames)
-    beats = [beat for x in frames for beat in streams.pack_rows(x)]
+    beats = [beat for x in frames for beat in streams.pack_rows(x, layer.formats[0])]
     assert streams.run(layer, {"i": beats}, len(expected)) == expected
 
 

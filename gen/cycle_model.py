@@ -1,0 +1,82 @@
+"""When every beat of a network moves, without simulating a single value.
+
+Each sequencer of the gateware is a process here that knows the same rules: which beats it takes and gives, and
+how many cycles lie between. Tests hold the result against the simulated hardware, beat by beat.
+"""
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.gen import cycle_layers
+from headrace.gen.cycle_channel import Channel, Process, Scheduler
+from headrace.hdl.branch import Add
+from headrace.hdl.global_pool import GlobalPool
+from headrace.hdl.input_stationary import InputStationary
+from headrace.hdl.network import Network
+from headrace.hdl.output_stationary import OutputStationary
+from headrace.hdl.window import Depthwise, MaxPool
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Frames back to back, from a source that always has a beat to a sink that always takes one.
+
+    Cycle 0 is the first after reset.
+
+    Attributes
+    ----------
+    cycles : dict from layer name to the cycles in which the beats of its output stream move
+    frame_ends : cycle of the last output beat of each frame
+    """
+
+    cycles: dict[str, list[int]]
+    frame_ends: tuple[int, ...]
+
+    @property
+    def first_frame_latency(self) -> int:
+        """Cycles from the first input beat to the last output beat of the first frame."""
+        return self.frame_ends[0] + 1
+
+    @property
+    def cycles_per_frame(self) -> int:
+        """Cycles between the last two frames."""
+        return self.frame_ends[-1] - self.frame_ends[-2]
+
+
+def predict(network: Network, frames: int) -> Timing:
+    """Predict when each beat of a number of frames moves, to the cycle."""
+    scheduler = Scheduler()
+    i, outputs = Channel(scheduler), {name: Channel(scheduler) for name in network.layers}
+    makers: dict[str | None, Channel] = {None: i, **outputs}
+    readers = network.readers()
+    processes: list[Process] = [cycle_layers.source(i, frames * network.formats[0].beats)]
+    ports: dict[tuple[str, str], Channel] = {}
+    for maker, places in readers.items():
+        channel = makers[maker]
+        copies = [Channel(scheduler) for _ in places] if len(places) > 1 else [channel]
+        if len(places) > 1:
+            processes.append(cycle_layers.fork(channel, copies))
+        ports |= dict(zip(places, copies, strict=True))
+    for name, (layer, inputs) in network.layers.items():
+        streams = [ports[name, port] for port in inputs]
+        processes += _layer(layer, streams, outputs[name], scheduler)
+    last = ports["", "o"]
+    processes.append(cycle_layers.sink(last))
+    scheduler.run(processes)
+    per_frame = network.formats[1].beats
+    return Timing({name: channel.times for name, channel in outputs.items()},
+                  tuple(last.times[per_frame - 1::per_frame]))
+
+
+def _layer(layer: Any, inputs: list[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+    match layer:
+        case OutputStationary():
+            return cycle_layers.output_stationary(layer, *inputs, o, scheduler)
+        case InputStationary():
+            return cycle_layers.input_stationary(layer, *inputs, o, scheduler)
+        case Depthwise() | MaxPool():
+            return cycle_layers.window(layer, *inputs, o, scheduler)
+        case GlobalPool():
+            return cycle_layers.global_pool(layer, *inputs, o, scheduler)
+        case Add():
+            return cycle_layers.add(layer, *inputs, o, scheduler)
+    raise TypeError(f"no model of {layer!r}")
