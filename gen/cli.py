@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run: Callable[[Any], int], text: str, *, as_json: bool = True) -> Any:
         added = commands.add_parser(name, help=text, description=text)
         added.add_argument("model", type=Path, metavar="MODEL", help="quantised ONNX file")
+        added.add_argument("--cut", metavar="TENSOR", help="build only up to this tensor of the ONNX file")
         if as_json:
             added.add_argument("--json", action="store_true", help="print one JSON object")
         added.set_defaults(run=run)
@@ -106,22 +107,24 @@ def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _info(options: Any) -> int:
-    network = info(load(options.model))
+    network = info(load(options.model, options.cut))
     _show(options, network.to_json(), lambda: report.info_table(network))
     return 0
 
 
 def _proof(options: Any) -> int:
-    proof = prove(load(options.model))
+    proof = prove(load(options.model, options.cut))
     _show(options, proof.to_json(), lambda: report.proof_table(proof))
     return 0
 
 
 def _build(options: Any) -> int:
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     files, proof = build(graph, plan(graph, cycles=options.cycles), options.output)
     print(f"{options.output}: {len(files)} Verilog files, plan.json, proof.json")
     print(report.proof_summary(proof))
+    for line in report.host_line(graph.host):
+        print(line)
     return 0
 
 
@@ -132,9 +135,9 @@ def _inputs(options: Any, graph: Any) -> Any:
 
 def _check(options: Any) -> int:
     from headrace.sim import oracle
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     x = _inputs(options, graph)
-    counts = oracle.compare(graph, options.model, x)
+    counts = oracle.compare(graph, options.model, x, cut=options.cut)
     mismatches = sum(counts.values())
     content = {"frames": len(x), "mismatches": mismatches, "tensors": counts}
     _show(options, content, lambda: report.check_table(graph, counts, len(x)))
@@ -144,12 +147,12 @@ def _check(options: Any) -> int:
 def _sim(options: Any) -> int:
     from headrace.sim import verify
     from headrace.sim.score import score
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     x = _inputs(options, graph)
     layout = plan(graph, cycles=options.cycles)
     with _progress(f"simulating {len(x)} frames") as progress:
         result = verify.run(graph, layout, x, engine=options.engine, progress=progress)
-    answers = score(graph, options.inputs, result.output)
+    answers = score(graph, [] if options.cut else options.inputs, result.output)  # those of the whole network
     _show(options, result.to_json() | answers.to_json(),
           lambda: report.simulation_table(result, layout, answers))
     if result.first is not None:
@@ -160,7 +163,7 @@ def _sim(options: Any) -> int:
 def _synth(options: Any) -> int:
     from headrace.gen.build import netlist
     from headrace.gen.synthesis import synthesise
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     layout = plan(graph, cycles=options.cycles)
     with _progress(f"synthesising for {options.target}") as progress:
         resources = synthesise(netlist(graph, layout), target=options.target, jobs=options.jobs,

@@ -49,7 +49,8 @@ class Conv:
     """``y = sat(rint(f32(acc) * multiplier) + zero_point)``; ``acc = sum((x - x_zp) * weight) + bias``.
 
     Outside the image stands the input's zero point. A fully connected layer over a C x H x W image is a
-    convolution whose kernel is H x W. ``groups`` is 1 (dense) or the number of input channels (depthwise).
+    convolution whose kernel is H x W. ``groups`` is 1 (dense) or the number of input channels (depthwise):
+    then input channel c makes the output channels c*m to c*m + m-1, with depth multiplier m.
     """
 
     name: str
@@ -66,6 +67,11 @@ class Conv:
     @property
     def depthwise(self) -> bool:
         return self.groups > 1
+
+    @property
+    def depth_multiplier(self) -> int:
+        """Output channels per group; of interest where the convolution is depthwise."""
+        return len(self.weight) // self.groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,13 +129,17 @@ Node = Conv | Pool | GlobalAveragePool | Add
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network with one input and one output."""
+    """A network with one input and one output.
+
+    ``host`` names the operators of the file that come after ``output``, and are left to the host.
+    """
 
     name: str
     input: str
     output: str
     tensors: dict[str, Tensor]
     nodes: tuple[Node, ...]
+    host: tuple[str, ...] = ()
 
     def consumers(self, tensor: str) -> Iterator[Node]:
         return (node for node in self.nodes if tensor in node.inputs)
@@ -146,7 +156,8 @@ class Graph:
                 case Conv():
                     out, depth, *kernel = node.weight.shape
                     assert tuple(kernel) == node.window.kernel and out == y.channels
-                    assert depth * node.groups == x.channels
+                    assert node.groups in (1, x.channels) and depth * node.groups == x.channels
+                    assert out == node.depth_multiplier * node.groups
                     assert node.bias.shape == node.multiplier.shape == (out,)
                     assert node.window.output_size(x.height, x.width) == (y.height, y.width)
                 case Pool():

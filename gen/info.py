@@ -34,6 +34,7 @@ class NetworkInfo:
     output: Shape
     quantisation: Quantisation  # of the input
     layers: tuple[LayerInfo, ...]
+    host: tuple[str, ...]  # operators left to the host
 
     @property
     def weights(self) -> int:
@@ -50,7 +51,7 @@ class NetworkInfo:
 def info(graph: Graph) -> NetworkInfo:
     image = graph.tensors[graph.input]
     return NetworkInfo(graph.name, image.shape, graph.tensors[graph.output].shape, image.quantisation,
-                       tuple(_layers(graph)))
+                       tuple(_layers(graph)), graph.host)
 
 
 def _layers(graph: Graph) -> Iterator[LayerInfo]:

@@ -1,5 +1,4 @@
-"""QDQ ONNX to the integer graph."""
-from collections.abc import Iterable, Sequence
+"""ONNX to the integer graph."""
 from dataclasses import replace
 from math import prod
 from os import PathLike
@@ -8,11 +7,12 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from headrace.gen import names, onnx_file
+from headrace.gen import names, onnx_cut, onnx_file
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph, Node, Tensor
 from headrace.gen.onnx_file import quote, type_name
 from headrace.gen.onnx_node import OnnxNode, Shape, describe
+from headrace.gen.onnx_normalise import normalise
 from headrace.gen.onnx_operators import OPERATORS
 from headrace.gen.onnx_values import (
     Activation,
@@ -31,11 +31,12 @@ MAX_ELEMENTS = 1 << 26  # of an activation tensor
 MAX_SIDE = 1 << 12  # of an image, in pixels
 
 
-def load(path: str | PathLike[str]) -> Graph:
-    """Import a quantised network: every operator between DequantizeLinear and QuantizeLinear.
+def load(path: str | PathLike[str], cut: str | None = None) -> Graph:
+    """Import a quantised network, in one of the forms that :mod:`headrace.gen.onnx_normalise` knows.
 
     Tensors keep the ONNX name of the quantised tensor, so that ONNX Runtime can be asked for it.
-    What does not contribute to the output is left out. The result passes :py:`Graph.verify()`.
+    The network ends at the tensor ``cut``, if there is one, and else where :py:`onnx_cut.cut()` says.
+    What does not contribute to that is left out. The result passes :py:`Graph.verify()`.
 
     Raises
     ------
@@ -43,7 +44,8 @@ def load(path: str | PathLike[str]) -> Graph:
         If the file is damaged, not quantised, or contains what is not supported.
     """
     path = Path(path)
-    return _Importer(path, onnx_file.read(path).graph).run()
+    model, host = onnx_cut.cut(onnx_file.read(path), path, cut)
+    return replace(_Importer(path, normalise(model, path).graph).run(), host=host)
 
 
 class _Importer:
@@ -61,13 +63,16 @@ class _Importer:
         self.labels: list[tuple[str, str]] = []  # kind and ONNX name of each of `nodes`
 
     def run(self) -> Graph:
-        nodes = [OnnxNode(node, file=str(self.path)) for node in self.graph.node]
+        nodes = [OnnxNode(node, file=str(self.path))
+                 for node in onnx_cut.needed(self.graph.node, [value.name for value in self.graph.output])]
         self.check_format({node.operator for node in nodes})
-        output = self.only("output", self.graph.output)
-        source = self.graph_input(self.only("input", (
-            value for value in self.graph.input if value.name not in self.initialisers)))
+        (output,) = self.graph.output
+        inputs = [value for value in self.graph.input if value.name not in self.initialisers]
+        if len(inputs) != 1:
+            raise self.error(f"{len(inputs)} graph inputs; networks with one are supported")
+        source = self.graph_input(inputs[0])
         self.values[source.name] = source
-        for node in _needed(nodes, output.name):
+        for node in nodes:
             self.visit(node)
         result = self.values.get(output.name)
         if not isinstance(result, Activation):
@@ -89,18 +94,9 @@ class _Importer:
         return HeadraceError(f"{self.path}: {what}")
 
     def check_format(self, operators: set[str]) -> None:
-        if any(name.split(".")[-1].startswith("QLinear") for name in operators):
-            raise self.error("operator-oriented quantisation (QLinearConv, …) is not supported; "
-                             "quantise with quant_format=QuantFormat.QDQ")
-        if not operators & {"QuantizeLinear", "DequantizeLinear"}:
+        if operators and not operators & {"QuantizeLinear", "DequantizeLinear"}:
             raise self.error("not quantised (no QuantizeLinear in it); quantise it first, "
                              "e.g. with onnxruntime.quantization.quantize_static")
-
-    def only(self, what: str, found: Iterable[onnx.ValueInfoProto]) -> onnx.ValueInfoProto:
-        values = list(found)
-        if len(values) != 1:
-            raise self.error(f"{len(values)} graph {what}s; networks with one are supported")
-        return values[0]
 
     def graph_input(self, value: onnx.ValueInfoProto) -> GraphInput:
         where = f"{self.path}: input {quote(value.name)}"
@@ -129,7 +125,7 @@ class _Importer:
                 value = OPERATORS[operator](node, args)
             case _:
                 known = ", ".join(sorted((*OPERATORS, "DequantizeLinear", "QuantizeLinear")))
-                raise node.error(f"operator not supported; {known} are")
+                raise node.error(f"operator not supported; {known} are; --cut TENSOR builds up to a tensor")
         (name,) = node.outputs
         if name in self.values or name in self.initialisers:
             raise node.error(f"its output {quote(name)} is there already")
@@ -209,16 +205,6 @@ class _Importer:
     def new(self, tensor: Tensor, shape: Shape) -> Activation:
         self.tensors[tensor.name] = tensor
         return Activation(tensor, shape, real=False)
-
-
-def _needed(nodes: Sequence[OnnxNode], output: str) -> list[OnnxNode]:
-    """The nodes that contribute to ``output``, in order."""
-    wanted, kept = {output}, []
-    for node in reversed(nodes):
-        if wanted.intersection(node.outputs):
-            wanted.update(node.inputs)
-            kept.append(node)
-    return kept[::-1]
 
 
 def _kind(node: OnnxNode) -> str:

@@ -43,6 +43,7 @@ class Activation:
     tensor: Tensor
     shape: Shape  # the tensor's, or flattened
     real: bool
+    order: tuple[int, int, int] = (0, 1, 2)  # in which the file has C, H and W; `tensor` has C x H x W
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,12 +153,14 @@ def quantised_constant(node: OnnxNode, args: Arguments, values: npt.NDArray[np.g
                              bits=8 * values.dtype.itemsize, shifted=bool(offset.any()))
 
 
-def activation(node: OnnxNode, args: Arguments, index: int) -> Activation:
-    """Argument ``index``, which has to be a dequantised tensor of the graph."""
+def activation(node: OnnxNode, args: Arguments, index: int, *, ordered: bool = True) -> Activation:
+    """Argument ``index``, which has to be a dequantised tensor of the graph, and if `ordered` C x H x W."""
     value = args[index]
     if not isinstance(value, Activation) or not value.real:
         raise node.error(f"its input {index} is {describe_value(value)}; "
                          "every operator needs DequantizeLinear before and QuantizeLinear after it")
+    if ordered and value.order != (0, 1, 2):
+        raise node.error(f"its input {index} is a transposed image; Gemm may read one as a vector")
     return value
 
 

@@ -1,5 +1,5 @@
 """Tables for people."""
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Group
@@ -18,6 +18,12 @@ def _table(*columns: str, left: int = 1) -> Table:
     return table
 
 
+def host_line(host: Iterable[str]) -> Iterator[str]:
+    """A line about the operators that the hardware leaves to the host, or none."""
+    if names := ", ".join(host):
+        yield f"left to the host: {names}"
+
+
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
@@ -33,7 +39,7 @@ def info_table(network: NetworkInfo) -> Any:
             str(layer.quantisation.zero_point), "..".join(map(str, layer.saturation)))
     return Group(f"{network.name}: input {_shape(network.input)}, output {_shape(network.output)}", table,
                  f"{len(network.layers)} layers, {network.weights:,} weights, "
-                 f"{network.multiplications:,} multiplications per frame")
+                 f"{network.multiplications:,} multiplications per frame", *host_line(network.host))
 
 
 def proof_table(proof: Proof) -> Any:

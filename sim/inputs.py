@@ -31,6 +31,8 @@ _DAMAGE = (ValueError, SyntaxError, EOFError, IndexError, KeyError, MemoryError,
 def load(paths: Iterable[str | PathLike[str]], graph: Graph) -> Activations:
     """Read inputs for `graph` from one or more files, (N, C, H, W).
 
+    That is the order of the arrays for every network, also if its ONNX file takes N x H x W x C.
+
     ``.npz``
         The array ``x``, or the only array.
     ``.npy``

@@ -29,7 +29,8 @@ _LOG_ERRORS_ONLY = 3
 ort.set_default_logger_severity(_LOG_ERRORS_ONLY)
 
 
-def tensors(path: str | PathLike[str], graph: Graph, x: Integers) -> dict[str, Activations]:
+def tensors(path: str | PathLike[str], graph: Graph, x: Integers, *,
+            cut: str | None = None) -> dict[str, Activations]:
     """Every tensor of `graph` by name, (N, C, H, W), as ONNX Runtime computes it from `path`.
 
     Parameters
@@ -37,7 +38,9 @@ def tensors(path: str | PathLike[str], graph: Graph, x: Integers) -> dict[str, A
     path
         The ONNX file that `graph` was imported from.
     x
-        Quantised inputs (N, C, H, W).
+        Quantised inputs (N, C, H, W), also if the file's input is N x H x W x C.
+    cut
+        The tensor at which `graph` ends, if it was imported with one.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def tensors(path: str | PathLike[str], graph: Graph, x: Integers) -> dict[str, A
     path = Path(path)
     names = [name for name in graph.tensors if name != graph.input]
     try:
-        session = _session(path, graph)
+        session = _session(path, graph, cut)
         (source,) = session.get_inputs()
         feeds = _feeds(graph, x, real=source.type == "tensor(float)").reshape(len(x), *source.shape)
         runs = [session.run(names, {source.name: feed}) for feed in feeds]
@@ -62,13 +65,13 @@ def tensors(path: str | PathLike[str], graph: Graph, x: Integers) -> dict[str, A
 
 
 def compare(graph: Graph, path: str | PathLike[str], x: Integers, *,
-            layers: bool = False) -> dict[str, int]:
+            layers: bool = False, cut: str | None = None) -> dict[str, int]:
     """Count, for each tensor, the elements in which the reference and ONNX Runtime differ.
 
     ``layers`` feeds each node of the reference with ONNX Runtime's tensors, so that a difference
     is counted only where it arises.
     """
-    theirs = tensors(path, graph, x)
+    theirs = tensors(path, graph, x, cut=cut)
     if layers:
         ours = {graph.input: theirs[graph.input]}
         for node in graph.nodes:
@@ -79,7 +82,7 @@ def compare(graph: Graph, path: str | PathLike[str], x: Integers, *,
     return {name: int(np.count_nonzero(ours[name] != theirs[name])) for name in graph.tensors}
 
 
-def _session(path: Path, graph: Graph) -> ort.InferenceSession:
+def _session(path: Path, graph: Graph, cut: str | None) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = _LOG_ERRORS_ONLY
     options.intra_op_num_threads = 1
@@ -90,7 +93,7 @@ def _session(path: Path, graph: Graph) -> ort.InferenceSession:
     with TemporaryDirectory() as folder:
         optimised = Path(folder, "optimised.onnx")
         options.optimized_model_filepath = str(optimised)
-        session = ort.InferenceSession(onnx_probe.probe(path, graph), options,
+        session = ort.InferenceSession(onnx_probe.probe(path, graph, cut), options,
                                        providers=["CPUExecutionProvider"])
         rounding = onnx_probe.float_operators(optimised)
     if rounding:

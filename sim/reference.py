@@ -104,11 +104,12 @@ def accumulate(node: Conv, x: Activations, zero_point: int) -> npt.NDArray[np.fl
     acc: npt.NDArray[np.float64] | None = None
     for (row, column), tap in _taps(x.astype(np.float64) - zero_point, node.window, outside=0):
         factors = weight[:, :, row, column]
+        n, channels, height, width = tap.shape
         if node.depthwise:
-            term = tap * factors[:, 0, None, None]
+            term = tap[:, :, None] * factors.reshape(channels, -1, 1, 1)
         else:
-            n, channels, height, width = tap.shape
-            term = (factors @ tap.reshape(n, channels, -1)).reshape(n, -1, height, width)
+            term = factors @ tap.reshape(n, channels, -1)
+        term = term.reshape(n, -1, height, width)
         acc = term if acc is None else np.add(acc, term, out=acc)
     assert acc is not None
     acc += node.bias[:, None, None]
