@@ -29,7 +29,14 @@ SECONDS = 5.0  # for one file
 
 
 def sound(folder: Path) -> list[bytes]:
-    """Small models to start from: every operator, external data, int8, per channel, constants in nodes."""
+    """Return small models to start from; what one of them reads is in the folder."""
+    models = with_external_data(folder), exported(), operator_oriented()
+    return [every_operator(folder / "small.onnx").read_bytes(),
+            *(model.proto().SerializeToString() for model in models)]
+
+
+def with_external_data(folder: Path) -> QdqModel:
+    """int8, per channel, an integer input."""
     rng = np.random.default_rng(0)
     model = QdqModel()
     q = Q(0.1, -3, np.int8)
@@ -43,7 +50,42 @@ def sound(folder: Path) -> list[bytes]:
     weight.ClearField("raw_data")
     weight.data_location = TensorProto.EXTERNAL
     weight.external_data.add(key="location", value="weights.bin")
-    return [every_operator(folder / "small.onnx").read_bytes(), model.proto().SerializeToString()]
+    return model
+
+
+def exported() -> QdqModel:
+    """What exporters leave around the operators: N x H x W x C, Pad, BatchNormalization, MatMul, Softmax."""
+    rng = np.random.default_rng(1)
+    q, wide = Q(0.05, 128), Q(0.1, 128)
+    model = QdqModel(opset=13)
+    x = model.node("Transpose", [model.input((5, 6, 3), q)], "nchw", perm=[0, 3, 1, 2])
+    x = model.node("Pad", [x, model.constant("amounts", np.array([0, 0, 1, 1, 0, 0, 0, 1]))], "padded")
+    model.quantisations[x] = q
+    model.conv(x, rng.integers(-99, 99, (4, 3, 3, 3)).astype(np.int8), wide, name="c", bias=np.arange(4))
+    del model.nodes[-2:]
+    parameters = [model.constant(f"bn{index}", rng.uniform(0.5, 2, 4).astype(np.float32))
+                  for index in range(4)]
+    x = model.quantise(model.node("BatchNormalization", ["c_raw", *parameters], "normal"), wide, name="c")
+    x = model.operator("ReduceMean", [x], wide, name="mean", axes=[2, 3], keepdims=0)
+    product = model.node("MatMul", [x, model.weight("w", np.ones((4, 3), np.int8), 0.02, 0, 0)], "product")
+    offset = model.weight("b", np.arange(3, dtype=np.int32), np.float32(0.1) * np.float32(0.02), 0, 0)
+    y = model.operator("Add", [product, offset], wide, name="classes")
+    model.output(model.node("Softmax", [y], "probabilities"), (3,))
+    return model
+
+
+def operator_oriented() -> QdqModel:
+    """QLinear operators."""
+    model = QdqModel()
+    scale, zero = model.parameters("q", 0.1, 9, np.uint8)
+    q, weight = [scale, zero], model.constant("w", np.arange(-9, 9, dtype=np.int8).reshape(2, 1, 3, 3))
+    kernel, bias = model.parameters("w", 0.02, 0, np.int8), model.constant("b", np.arange(2, dtype=np.int32))
+    model.input((2, 4, 5), Q(0.1, 9))
+    c = model.node("QLinearConv", ["x_q", *q, weight, *kernel, *q, bias], "c", group=2, pads=[1, 1, 1, 1])
+    model.node("QLinearAdd", ["x_q", *q, c, *q, *q], "s", domain="com.microsoft")
+    model.node("QLinearGlobalAveragePool", ["s", *q, *q], "g", domain="com.microsoft", channels_last=0)
+    model.output(model.node("DequantizeLinear", ["g", *q], "y"), (2, 1, 1))
+    return model
 
 
 def run(seed: int, count: int) -> tuple[int, list[str]]:
