@@ -87,7 +87,9 @@ def _layer(draw: Draw, shape: Shape, signed: bool, powers_of_two: bool) -> Layer
     zero_point = draw(_zero_points(signed))
     match kind:
         case "dense" | "depthwise":
-            outputs = shape[0] if kind == "depthwise" else draw(st.integers(1, 6))
+            outputs = draw(st.integers(1, 6))
+            if kind == "depthwise":  # with a depth multiplier, now and then
+                outputs = shape[0] * draw(st.sampled_from((1, 1, 2, 3)))
             return _conv(draw, kind, outputs, shape, signed, zero_point, same=False)
         case "gemm":
             return _conv(draw, kind, draw(st.integers(1, 6)), (1, 1, 1), signed, zero_point, same=True)
