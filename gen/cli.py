@@ -19,6 +19,7 @@ from headrace.gen.info import info
 from headrace.gen.onnx_import import load
 from headrace.gen.plan_table import plan_table
 from headrace.gen.planner import plan, unrolled
+from headrace.gen.proof import prove
 from headrace.gen.synthesis import TARGETS
 
 
@@ -74,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     added = command("plan", _plan, "Show how each layer is unrolled, how busy it is and what it keeps.")
     with_plan(added)
     command("info", _info, "Show layers, shapes, weights, multiplications, quantisation.")
-    added = command("build", _build, "Write Verilog, a file list and the plan.", as_json=False)
+    command("proof", _proof, "Show what is proved of every layer's requantiser.")
+    added = command("build", _build, "Write Verilog, a file list, the plan and the proof.", as_json=False)
     added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     with_plan(added)
     added = command("check", _check, "Compare the integer reference with ONNX Runtime on every tensor.")
@@ -156,10 +158,17 @@ def _plan(options: Any) -> int:
     return 0
 
 
+def _proof(options: Any) -> int:
+    proof = prove(load(options.model, options.cut))
+    _show(options, proof.to_json(), lambda: report.proof_table(proof))
+    return 0
+
+
 def _build(options: Any) -> int:
     graph = load(options.model, options.cut)
-    files = build(graph, _planned(options, graph), options.output)
-    print(f"{options.output}: {len(files)} Verilog files, plan.json")
+    files, proof = build(graph, _planned(options, graph), options.output)
+    print(f"{options.output}: {len(files)} Verilog files, plan.json, proof.json")
+    print(report.proof_summary(proof))
     for line in report.host_line(graph.host):
         print(line)
     return 0

@@ -74,11 +74,12 @@ def _layers(graph: Graph) -> Iterator[LayerInfo]:
         if isinstance(node, Conv):
             weights, products = node.weight.size, node.weight.size * y.height * y.width
             bits = signed_width(int(node.weight.min()), int(node.weight.max()))
-        yield LayerInfo(node.name, _operation(node), x.shape, y.shape, kernel, stride, pads, weights, bits,
+        yield LayerInfo(node.name, operation(node), x.shape, y.shape, kernel, stride, pads, weights, bits,
                         products, y.quantisation, (node.lo, node.hi))
 
 
-def _operation(node: Node) -> str:
+def operation(node: Node) -> str:
+    """Return what a node does, for a table."""
     match node:
         case Conv(depthwise=True):
             return "depthwise convolution"

@@ -33,6 +33,7 @@ from headrace.gen.onnx_values import (
 )
 
 MAX_ELEMENTS = 1 << 26  # of an activation tensor
+MAX_SIDE = 1 << 12  # of an image, in pixels
 
 
 def load(path: str | PathLike[str], cut: str | None = None) -> Graph:
@@ -142,6 +143,9 @@ class _Importer:
             if prod(value.shape) > MAX_ELEMENTS:
                 raise node.error(f"its output has {prod(value.shape)} elements; "
                                  f"up to {MAX_ELEMENTS} are supported")
+            if max(value.shape[1:], default=0) > MAX_SIDE:
+                raise node.error(f"its output has {describe(value.shape)}; "
+                                 f"images of up to {MAX_SIDE} by {MAX_SIDE} are supported")
         self.values[name] = value
 
     def argument(self, node: OnnxNode, name: str) -> Value | None:

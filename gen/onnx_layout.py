@@ -44,7 +44,7 @@ def transpose(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     for value in result.graph.output:
         value.name, _ = layout.view(value.name)
     for value in result.graph.input:
-        if value.name == nhwc:
+        if value.name == nhwc and len(value.type.tensor_type.shape.dim) == len(_TO_NCHW):  # or a namesake
             given = [dim.SerializeToString() for dim in value.type.tensor_type.shape.dim]
             for dim, axis in zip(value.type.tensor_type.shape.dim, _TO_NCHW, strict=True):
                 dim.ParseFromString(given[axis])

@@ -11,7 +11,7 @@ from headrace.gen.onnx_file import quote
 
 Shape = tuple[int, ...]  # without the batch, which is 1
 
-MAX_KERNEL = 1 << 12  # a side of a kernel, a stride or a pad
+MAX_KERNEL = 1 << 9  # a side of a kernel, a stride or a pad
 
 
 class OnnxNode:

@@ -26,6 +26,7 @@ from headrace.gen.onnx_values import (
     describe_value,
 )
 
+MAX_RATIO = 1 << 16  # of an addend's scale to the sum's; a single step saturates long before
 _RANK = 4  # of an image, with the batch
 
 
@@ -47,6 +48,9 @@ def add(node: OnnxNode, args: Arguments) -> Result:
             factors = np.array([a.tensor.quantisation.scale, b.tensor.quantisation.scale],
                                np.float32) / np.float32(y.quantisation.scale)
         check_multiplier(node, factors)
+        if factors.max() > MAX_RATIO:
+            raise node.error(f"an input's scale is {factors.max():g} times the output's; "
+                             f"up to {MAX_RATIO} times is supported")
         return Add("", (a.tensor.name, b.tensor.name), y.name, factors=(factors[0], factors[1]),
                    lo=lo, hi=hi)
 

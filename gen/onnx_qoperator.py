@@ -120,7 +120,7 @@ class _Expansion:
 def _inputs(expansion: _Expansion, node: onnx.NodeProto, least: int, most: int) -> list[str]:
     """The node's inputs, "" for those that are absent."""
     expansion.rewrite.look(node).expect_inputs(least, most)
-    return [*node.input, *[""] * (most - len(node.input))]
+    return [*node.input, *[""] * most][:most]  # a file may write absent ones beyond the last, too
 
 
 def _conv(expansion: _Expansion, node: onnx.NodeProto) -> None:

@@ -9,6 +9,7 @@ from headrace.gen.graph import Graph
 from headrace.gen.info import NetworkInfo
 from headrace.gen.plan import Plan
 from headrace.gen.plan_table import PlanTable
+from headrace.gen.proof import Proof
 
 
 def _table(*columns: str, left: int = 1) -> Table:
@@ -40,6 +41,26 @@ def info_table(network: NetworkInfo) -> Any:
     return Group(f"{network.name}: input {_shape(network.input)}, output {_shape(network.output)}", table,
                  f"{len(network.layers)} layers, {network.weights:,} weights, "
                  f"{network.multiplications:,} multiplications per frame", *host_line(network.host))
+
+
+def proof_table(proof: Proof) -> Any:
+    table = _table("layer", "operation", "channels", "linear", "tie band", "corrected", "constant",
+                   "corrections", "bits of M", "mean", "shift", "sums or pairs", "sum bits", left=2)
+    for layer in proof.layers:
+        table.add_row(
+            layer.name, layer.operation, f"{layer.channels:,}", *(str(count or "") for count in (
+                layer.linear, layer.tie_band, layer.corrected, layer.constant, layer.corrections)),
+            str(layer.multiplier_bits), f"{layer.mean_multiplier_bits:.1f}", str(layer.shift),
+            f"{layer.cases:,}", str(layer.sum_bits or ""))
+    return Group(table, proof_summary(proof))
+
+
+def proof_summary(proof: Proof) -> str:
+    total = proof.summary()
+    return (f"{total['channels']:,} channels in {len(proof.layers)} requantised layers: {total['linear']:,} "
+            f"linear, {total['tie_band']:,} with a tie band, {total['corrected']:,} corrected "
+            f"({total['corrections']:,} values), {total['constant']:,} constant; M has up to "
+            f"{total['multiplier_bits']} bits; all proved on all {total['cases']:,} reachable sums and pairs")
 
 
 def check_table(graph: Graph, counts: Mapping[str, int], frames: int) -> Any:

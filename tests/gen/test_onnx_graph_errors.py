@@ -54,6 +54,12 @@ def test_huge_input(tmp_path: Path) -> None:
         f"QuantizeLinear 'x_q': its output has {1 << 60} elements; up to 67108864 are supported")
 
 
+def test_huge_image(tmp_path: Path) -> None:
+    assert refusal(pool((1, 4097, 8)), tmp_path) == (
+        "QuantizeLinear 'x_q': its output has shape (1, 1, 4097, 8); "
+        "images of up to 4096 by 4096 are supported")
+
+
 def test_several_inputs_and_outputs(tmp_path: Path) -> None:
     model = conv()
     model.inputs *= 2

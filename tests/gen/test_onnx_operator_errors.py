@@ -54,9 +54,9 @@ def unary(operator: str, shape: tuple[int, ...] = (4, 8, 8), y: Q = U8,
     (conv(np.ones((4, 4, 9, 1), np.int8)),
      "Conv 'y': kernel [9, 1] does not fit into shape (1, 4, 8, 8)"),
     (conv(kernel_shape=[3, 3]), "Conv 'y': kernel_shape [3, 3] but weights of [1, 1]"),
-    (conv(strides=[0, 1]), "Conv 'y': strides [0, 1] is not supported; 1 to 4096 is"),
+    (conv(strides=[0, 1]), "Conv 'y': strides [0, 1] is not supported; 1 to 512 is"),
     (conv(strides=[1]), "Conv 'y': strides [1] does not fit an image of two dimensions"),
-    (conv(pads=[0, 0, -1, 0]), "Conv 'y': pads [0, 0, -1, 0] is not supported; 0 to 4096 is"),
+    (conv(pads=[0, 0, -1, 0]), "Conv 'y': pads [0, 0, -1, 0] is not supported; 0 to 512 is"),
     (conv(strides=1.5), "Conv 'y': attribute strides has the wrong type"),
     (conv(frobnicate=1), "Conv 'y': attribute 'frobnicate' is not supported"),
     (conv(auto_pad="SAME"),
@@ -96,7 +96,7 @@ def unary(operator: str, shape: tuple[int, ...] = (4, 8, 8), y: Q = U8,
      "MaxPool 'y': ceil_mode 1 is not supported; 0 is"),
     (unary("MaxPool", kernel_shape=[2, 2], pads=[0, 2, 0, 0]),
      "MaxPool 'y': pads [0, 2, 0, 0] are not smaller than the kernel [2, 2]"),
-    (unary("MaxPool"), "MaxPool 'y': kernel_shape [0, 0] is not supported; 1 to 4096 is"),
+    (unary("MaxPool"), "MaxPool 'y': kernel_shape [0, 0] is not supported; 1 to 512 is"),
     (unary("AveragePool", kernel_shape=[2, 2], pads=[0, 1, 0, 0]),
      "AveragePool 'y': count_include_pad 0 is not supported; 1 is"),
     (unary("GlobalAveragePool", (4,)),
@@ -150,6 +150,14 @@ def test_input_quantised_twice(tmp_path: Path) -> None:
     assert refusal(model, tmp_path) == (
         "QuantizeLinear 'again_q': quantises the graph input a second time, differently; "
         "one scale and zero point are supported")
+
+
+def test_addend_of_a_huge_scale(tmp_path: Path) -> None:
+    model = QdqModel()
+    a = model.conv(model.input((4, 8, 8), U8), ONES, Q(1e5, 0), name="a")
+    model.operator("Add", [a, a], U8, name="y")
+    assert refusal(model, tmp_path) == (
+        "Add 'y': an input's scale is 200000 times the output's; up to 65536 times is supported")
 
 
 def test_sixteen_bits(tmp_path: Path) -> None:

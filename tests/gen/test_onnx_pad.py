@@ -83,7 +83,7 @@ def test_pad_before_average_pool(tmp_path: Path) -> None:
      ("Pad 'padded': pads [0, 1, 0, 0, 0, 0, 0, 0] enlarge the batch or the channels; "
       "rows and columns are supported")),
     (lambda model, x: conv(model, pad(model, x, [0, 0, -1, 0, 0, 0, 0, 0])),
-     "Pad 'padded': pads [0, 0, -1, 0, 0, 0, 0, 0] are not supported; 0 to 4096 are"),
+     "Pad 'padded': pads [0, 0, -1, 0, 0, 0, 0, 0] are not supported; 0 to 512 are"),
     (lambda model, x: conv(model, pad(model, x, [1, 1])),
      "Pad 'padded': 2 pads for axes [0, 1, 2, 3]; pads of an image (1, C, H, W) are supported"),
     (lambda model, x: conv(model, pad(model, x, PADS, mode="reflect")),
