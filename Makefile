@@ -7,9 +7,10 @@ PARTS  := hdl gen sim boards
 
 .PHONY: help
 help:
-	@echo "make demo    the bundled network: ONNX -> Verilog -> simulated bit-exact -> resource report"
-	@echo "make test    lint, types and all tests"
-	@echo "make clean   remove what the targets made"
+	@echo "make demo       the bundled network: ONNX -> Verilog -> simulated bit-exact -> resource report"
+	@echo "make test       lint, types and the tests"
+	@echo "make test-full  the same, hundreds of random networks and the real ones of ../shared"
+	@echo "make clean      remove what the targets made"
 
 $(VENV)/stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +43,10 @@ lint: $(VENV)/stamp build/ns
 .PHONY: test
 test: lint
 	$(BIN)/pytest -n 2
+
+.PHONY: test-full
+test-full: lint
+	$(BIN)/pytest -n 2 -m ""
 
 .PHONY: clean
 clean:

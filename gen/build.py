@@ -8,9 +8,10 @@ from headrace.gen import elaborate, verilog
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph
 from headrace.gen.plan import Plan
+from headrace.gen.proof import Proof, prove
 from headrace.hdl.hierarchy import Hierarchy
 
-PLAN = "plan.json"
+PLAN, PROOF = "plan.json", "proof.json"
 
 
 def netlist(graph: Graph, plan: Plan) -> Hierarchy:
@@ -20,8 +21,8 @@ def netlist(graph: Graph, plan: Plan) -> Hierarchy:
     return hierarchy
 
 
-def build(graph: Graph, plan: Plan, folder: Path) -> list[Path]:
-    """Write Verilog, the file list and the plan; return the Verilog files.
+def build(graph: Graph, plan: Plan, folder: Path) -> tuple[list[Path], Proof]:
+    """Write Verilog, the file list, the plan and the proof; return the Verilog files and the proof.
 
     Everything is made in a temporary folder first and moved into place at the end, so that a failure
     leaves nothing. A folder of an earlier build is replaced.
@@ -40,10 +41,12 @@ def build(graph: Graph, plan: Plan, folder: Path) -> list[Path]:
             made = Path(temporary) / "build"
             made.mkdir()
             files = verilog.write(netlist(graph, plan), made / "rtl")
-            (made / PLAN).write_text(json.dumps(plan.to_json(), indent=2) + "\n")
+            proof = prove(graph)
+            for name, content in ((PLAN, plan.to_json()), (PROOF, proof.to_json())):
+                (made / name).write_text(json.dumps(content, indent=2) + "\n")
             if folder.exists():
                 shutil.rmtree(folder)
             made.rename(folder)
     except OSError as error:
         raise HeadraceError(f"cannot write {folder}: {error.strerror}") from error
-    return [folder / "rtl" / file.name for file in files]
+    return [folder / "rtl" / file.name for file in files], proof

@@ -19,6 +19,7 @@ from headrace.gen.info import info
 from headrace.gen.onnx_import import load
 from headrace.gen.plan_table import plan_table
 from headrace.gen.planner import plan, unrolled
+from headrace.gen.proof import prove
 from headrace.gen.synthesis import TARGETS
 
 
@@ -45,9 +46,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"headrace {version('headrace')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[Any], int], text: str, *, as_json: bool = True) -> Any:
+    def command(name: str, run: Callable[[Any], int], text: str, *, as_json: bool = True,
+                real: bool = False) -> Any:
         added = commands.add_parser(name, help=text, description=text)
-        added.add_argument("model", type=Path, metavar="MODEL", help="quantised ONNX file")
+        added.add_argument("model", type=Path, metavar="MODEL",
+                           help=f"{'float' if real else 'quantised'} ONNX file")
+        if not real:
+            added.add_argument("--cut", metavar="TENSOR",
+                               help="build only up to this tensor of the ONNX file")
         if as_json:
             added.add_argument("--json", action="store_true", help="print one JSON object")
         added.set_defaults(run=run)
@@ -69,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     added = command("plan", _plan, "Show how each layer is unrolled, how busy it is and what it keeps.")
     with_plan(added)
     command("info", _info, "Show layers, shapes, weights, multiplications, quantisation.")
-    added = command("build", _build, "Write Verilog, a file list and the plan.", as_json=False)
+    command("proof", _proof, "Show what is proved of every layer's requantiser.")
+    added = command("build", _build, "Write Verilog, a file list, the plan and the proof.", as_json=False)
     added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     with_plan(added)
     added = command("check", _check, "Compare the integer reference with ONNX Runtime on every tensor.")
@@ -78,6 +85,25 @@ def _parser() -> argparse.ArgumentParser:
     with_inputs(added)
     with_plan(added)
     added.add_argument("--engine", choices=("cxxrtl", "amaranth"), default="cxxrtl")
+    added = command("quantize", _quantize, "Quantise a float network with ONNX Runtime's quantiser.",
+                    real=True)
+    added.add_argument("--calibration", type=Path, nargs="+", required=True, metavar="FILE",
+                       help="one .npz (array x) or .npy file of real numbers, or images or folders of images")
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    added.add_argument("--samples", type=_positive, default=200, metavar="N",
+                       help="use only the first N samples (default: %(default)s)")
+    added.add_argument("--activations", choices=("uint8", "int8"), default="uint8")
+    added.add_argument("--weights", choices=("int8", "uint8"), default="int8")
+    added.add_argument("--per-tensor", action="store_true", help="one weight scale per layer")
+    added.add_argument("--method", choices=("minmax", "entropy", "percentile"), default="minmax",
+                       help="how activations' ranges follow from the samples; entropy and percentile keep "
+                            "all activations of all samples in memory")
+    added.add_argument("--scale", type=float, default=1 / 255, metavar="X",
+                       help="of an image: (pixel * scale - mean) / std (default: 1/255)")
+    added.add_argument("--mean", type=float, nargs="+", default=[0.0], metavar="X",
+                       help="one, or one per channel")
+    added.add_argument("--std", type=_positive_real, nargs="+", default=[1.0], metavar="X",
+                       help="one, or one per channel")
     added = command("synth", _synth, "Synthesise every layer with yosys and report resources.")
     added.add_argument("--target", choices=sorted(TARGETS), required=True)
     added.add_argument("--jobs", type=_positive, default=os.cpu_count(), metavar="N",
@@ -89,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
 def _positive(text: str) -> int:
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive integer, not {text}")
+    return value
+
+
+def _positive_real(text: str) -> float:
+    if not 0 < (value := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be positive, not {text}")
     return value
 
 
@@ -110,7 +142,7 @@ def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _info(options: Any) -> int:
-    network = info(load(options.model))
+    network = info(load(options.model, options.cut))
     _show(options, network.to_json(), lambda: report.info_table(network))
     return 0
 
@@ -120,16 +152,25 @@ def _planned(options: Any, graph: Any) -> Any:
 
 
 def _plan(options: Any) -> int:
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     table = plan_table(graph, _planned(options, graph))
     _show(options, table.to_json(), lambda: report.plan_table(table))
     return 0
 
 
+def _proof(options: Any) -> int:
+    proof = prove(load(options.model, options.cut))
+    _show(options, proof.to_json(), lambda: report.proof_table(proof))
+    return 0
+
+
 def _build(options: Any) -> int:
-    graph = load(options.model)
-    files = build(graph, _planned(options, graph), options.output)
-    print(f"{options.output}: {len(files)} Verilog files, plan.json")
+    graph = load(options.model, options.cut)
+    files, proof = build(graph, _planned(options, graph), options.output)
+    print(f"{options.output}: {len(files)} Verilog files, plan.json, proof.json")
+    print(report.proof_summary(proof))
+    for line in report.host_line(graph.host):
+        print(line)
     return 0
 
 
@@ -140,9 +181,9 @@ def _inputs(options: Any, graph: Any) -> Any:
 
 def _check(options: Any) -> int:
     from headrace.sim import oracle
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     x = _inputs(options, graph)
-    counts = oracle.compare(graph, options.model, x)
+    counts = oracle.compare(graph, options.model, x, cut=options.cut)
     mismatches = sum(counts.values())
     content = {"frames": len(x), "mismatches": mismatches, "tensors": counts}
     _show(options, content, lambda: report.check_table(graph, counts, len(x)))
@@ -152,12 +193,12 @@ def _check(options: Any) -> int:
 def _sim(options: Any) -> int:
     from headrace.sim import verify
     from headrace.sim.score import score
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     x = _inputs(options, graph)
     layout = _planned(options, graph)
     with _progress(f"simulating {len(x)} frames") as progress:
         result = verify.run(graph, layout, x, engine=options.engine, progress=progress)
-    answers = score(graph, options.inputs, result.output)
+    answers = score(graph, [] if options.cut else options.inputs, result.output)  # those of the whole network
     _show(options, result.to_json() | answers.to_json(),
           lambda: report.simulation_table(result, layout, answers))
     if result.first is not None:
@@ -165,10 +206,23 @@ def _sim(options: Any) -> int:
     return 1 if sum(result.mismatches.values()) or answers.differing else 0
 
 
+def _quantize(options: Any) -> int:
+    from headrace.gen.quantize import FloatModel, Options
+    from headrace.sim import calibration
+    model = FloatModel(options.model)
+    preprocessing = calibration.Preprocessing(options.scale, options.mean, options.std)
+    samples = calibration.load(options.calibration, model.shape, limit=options.samples,
+                               preprocessing=preprocessing)
+    settings = Options(options.activations, options.weights, not options.per_tensor, options.method)
+    summary = model.quantise(samples, settings, options.output)
+    _show(options, summary.to_json(), lambda: report.quantisation(summary))
+    return 0
+
+
 def _synth(options: Any) -> int:
     from headrace.gen.build import netlist
     from headrace.gen.synthesis import synthesise
-    graph = load(options.model)
+    graph = load(options.model, options.cut)
     layout = _planned(options, graph)
     with _progress(f"synthesising for {options.target}") as progress:
         resources = synthesise(netlist(graph, layout), target=options.target, jobs=options.jobs,

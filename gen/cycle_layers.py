@@ -7,15 +7,20 @@ from itertools import count
 
 from headrace.gen.cycle_channel import Channel, Process, Queue, Scheduler
 from headrace.hdl.branch import Add
+from headrace.hdl.concat import Concat
 from headrace.hdl.geometry import held_groups, merges, passing_groups
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.output_stationary import OutputStationary
 from headrace.hdl.rows import RowFormat
 from headrace.hdl.scale import Requantise
+from headrace.hdl.upsample import Upsample
 from headrace.hdl.window import Depthwise, MaxPool
 
-FIRST = 1  # cycle of the first step where a ROM has to be read
+
+def _first_step(words: int) -> int:
+    """Return the cycle of the first step where a ROM of so many words has to be read; one is a constant."""
+    return 0 if words == 1 else 1
 
 
 def source(o: Channel, beats: int | None) -> Process:
@@ -87,7 +92,7 @@ def _sweeps(layer: OutputStationary, landed: Sequence[Sequence[Queue]], free: Se
     i, o = layer.formats
     groups, _ = held_groups(layer.hold, i.height)
     span = layer.words * layer.selects
-    time, bank = FIRST, 0
+    time, bank = _first_step(layer.sweeps * span), 0
     while True:
         for group in groups:
             slots = [slot for slot, lands in enumerate(group.lands) if lands]
@@ -151,7 +156,7 @@ def _collect(i: Channel, o: Channel, takes: Sequence[Sequence[bool]], words: int
 
 
 def _sums(layer: InputStationary, i: Channel, sums: Channel) -> Process:
-    time = FIRST
+    time = _first_step(layer.groups * layer.turns)
     while True:
         for group in range(layer.groups):
             while i.offered is None:
@@ -191,12 +196,14 @@ def window(layer: Depthwise | MaxPool, inputs: Sequence[Channel], o: Channel,
     done, processes = Channel(scheduler), []
     if x.group > 1:
         groups = passing_groups(layer.window, x.height, x.group)
-        words = Channel(scheduler)
-        processes.append(_collect(i, words, [g.arrives for g in groups if any(g.arrives)], x.channels))
-        i = words
+        collected = Channel(scheduler)
+        processes.append(_collect(i, collected, [g.arrives for g in groups if any(g.arrives)], x.channels))
+        i = collected
     if isinstance(layer, MaxPool):
         return [*processes, _pass_window(layer, i, done, 0), _register(done, o)]
-    return [*processes, _pass_window(layer, i, done, FIRST), _requantise(layer.requantise, done, o)]
+    words = 1 if layer.weights is None else len(layer.weights) * layer.window.taps // layer.p_in
+    return [*processes, _pass_window(layer, i, done, _first_step(words)),
+            _requantise(layer.requantise, done, o)]
 
 
 def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: int) -> Process:
@@ -279,14 +286,68 @@ def _across(layer: GlobalPool, i: Channel, sums: Channel) -> Process:
 
 
 def add(layer: Add, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
-    processes, operands = [], []
+    operands, processes = _held(layer, inputs, scheduler)
+    return [*processes, _add(operands, o, layer.scale.digits.steps)]
+
+
+def concat(layer: Concat, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+    operands, processes = _held(layer, inputs, scheduler)
+    return [*processes, _concat(layer, operands, o)]
+
+
+def _concat(layer: Concat, operands: Sequence[Channel], o: Channel) -> Process:
+    time = 0
+    while True:
+        for operand, format in zip(operands, layer.formats, strict=True):
+            for _ in range(format.channels):
+                while operand.offered is None:
+                    yield operand
+                o.offer(max(time, operand.offered))
+                while o.offered is not None:
+                    yield o
+                operand.take(o.taken)
+                time = o.taken + 1
+
+
+def lookup(inputs: Sequence[Channel], o: Channel) -> list[Process]:
+    """:class:`headrace.hdl.lookup.Lookup`"""
+    (i,) = inputs
+    return [_register(i, o)]
+
+
+def upsample(layer: Upsample, inputs: Sequence[Channel], o: Channel) -> list[Process]:
+    (i,) = inputs
+    return [_repeat(layer, i, o)]
+
+
+def _repeat(layer: Upsample, i: Channel, o: Channel) -> Process:
+    time = 0
+    while True:
+        for passed in range(layer.factors[0]):
+            for _ in range(layer.format.channels):
+                if passed == 0:
+                    while i.offered is None:
+                        yield i
+                    time = max(time, i.offered)
+                o.offer(time)
+                while o.offered is not None:
+                    yield o
+                if passed == 0:
+                    i.take(o.taken)
+                time = o.taken + 1
+
+
+def _held(layer: Add | Concat, inputs: Sequence[Channel],
+          scheduler: Scheduler) -> tuple[list[Channel], list[Process]]:
+    """Mirror :py:`headrace.hdl.branch.held_rows()`"""
+    operands, processes = [], []
     for operand, rows, format in zip(inputs, layer.rows, layer.formats, strict=True):
         if rows:
             full, free, held = Queue(scheduler), Queue(scheduler, [0] * rows), Channel(scheduler)
             processes += [_enter(operand, full, free, format), _leave(held, full, free, format)]
             operand = held
         operands.append(operand)
-    return [*processes, _add(operands, o, layer.scale.digits.steps)]
+    return operands, processes
 
 
 def _enter(i: Channel, full: Queue, free: Queue, format: RowFormat) -> Process:
@@ -319,7 +380,7 @@ def _leave(o: Channel, full: Queue, free: Queue, format: RowFormat) -> Process:
 
 
 def _add(operands: Sequence[Channel], o: Channel, steps: int) -> Process:
-    time = FIRST
+    time = 0
     while True:
         for operand in operands:
             while operand.offered is None:

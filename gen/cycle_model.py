@@ -9,10 +9,13 @@ from typing import Any
 from headrace.gen import cycle_layers
 from headrace.gen.cycle_channel import Channel, Process, Scheduler
 from headrace.hdl.branch import Add
+from headrace.hdl.concat import Concat
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
+from headrace.hdl.lookup import Lookup
 from headrace.hdl.network import Network
 from headrace.hdl.output_stationary import OutputStationary
+from headrace.hdl.upsample import Upsample
 from headrace.hdl.window import Depthwise, MaxPool
 
 
@@ -69,6 +72,7 @@ def predict(network: Network, frames: int, *, endless: bool = False) -> Timing:
     processes.append(cycle_layers.sink(last, frames * network.formats[1].beats))
     scheduler.run(processes)
     per_frame = network.formats[1].beats
+    assert len(last.times) == frames * per_frame, "the network hangs"
     return Timing({name: makers[name].times for name in network.layers},
                   {name: makers[name].waited / makers[name].taken for name in network.layers},
                   tuple(last.times[per_frame - 1::per_frame]))
@@ -86,4 +90,10 @@ def _layer(layer: Any, inputs: list[Channel], o: Channel, scheduler: Scheduler) 
             return cycle_layers.global_pool(layer, inputs, o, scheduler)
         case Add():
             return cycle_layers.add(layer, inputs, o, scheduler)
+        case Concat():
+            return cycle_layers.concat(layer, inputs, o, scheduler)
+        case Lookup():
+            return cycle_layers.lookup(inputs, o)
+        case Upsample():
+            return cycle_layers.upsample(layer, inputs, o)
     raise TypeError(f"no model of {layer!r}")

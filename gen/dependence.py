@@ -1,67 +1,136 @@
 """Which beats of one tensor a beat of another depends on: how deep a shortcut must be.
 
-A residual network can hang if its shortcut is too short: the fork waits for room in the shortcut, the
-shortcut for its partner at the Add, and the partner for a beat that the fork holds back. Let ``need(n)`` be
-the number of beats that must have left the fork before beat ``n`` of the Add's other operand exists. It is
-a fact of the windows, not of the timing: each layer answers as soon as the rows that a window reaches have
-come. Then no shortcut hangs that holds all of its own beats that exist after ``need(n)`` beats of the fork,
-from beat ``n`` on, for every ``n``: whenever the Add waits for beat ``n`` of the other operand, the fork
-still moves, up to ``need(n)``, and then that beat comes. By induction every beat comes.
+A network can hang where its branches meet, at an Add or a Concat, if what arrives early has no place to wait:
+the fork waits for the early branch to take a beat, that branch for its turn at the join, and the join for
+a beat of another branch that the fork holds back. How many rows have to be held follows from the windows
+alone, not from timing.
+
+Whether a beat can move depends on other beats, never on when they moved, and a beat that can move stays able
+to until it does. So if *one* order of moves brings every beat through, no order can hang. That order is this:
+let ``need_F(beat)`` be the number of beats of a forked tensor ``F`` that a beat depends on; each layer
+answers as soon as the rows that a window reaches have come. Beats move in the order of their needs, of the
+first fork of the network, where these are equal of the second, and so on; a step of a join has the greatest
+needs of what it has taken so far. A beat never needs less than one that it depends on, so the data are there.
+Moves with the same needs include one beat of any fork at most, which each of its branches is offered by
+itself. So there is room for them if no branch stops a fork that has to move on: at every step of every join,
+for every operand,
+
+- either no beat that was not yet taken needs less than the step does,
+- or a shortcut has room for all such beats that need no more than the step does.
+
+A shortcut holds whole rows, and gives a row away when it is complete, which is then what its beats need.
+
+Of the forks, those before the last tensor that every path to a join passes through decide nothing: how many
+of their beats have come follows from how many of that tensor's have.
 """
+from collections import Counter
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool
+from headrace.gen.graph import Add, Concat, Conv, GlobalAveragePool, Graph, Lookup, Node, Pool, Upsample
 
-Needs = npt.NDArray[np.int64]
+Needs = npt.NDArray[np.int64]  # by beat: [rows, channels]
+Keys = npt.NDArray[Any]  # by beat: the needs of several forks as one number of any size
 
 SLACK = 2
-"""Rows beyond the necessary: what the layers of the other branch take early, so that neither waits."""
+"""Rows beyond the necessary: what the layers of the other branches take early, so that none waits."""
 
 
-def shortcut_rows(graph: Graph, add: Add) -> tuple[int, int]:
-    """Return how many rows of each operand of :py:`add` must be held; 0 if none."""
-    source = _meeting_point(graph, add.inputs)
-    tensor = graph.tensors[add.output]
-    needs = [_needs(graph, name, source).reshape(tensor.height, tensor.channels) for name in add.inputs]
-    raw = list(needs)
-    held: set[int] = set()
-    while early := [index for index in (0, 1) if index not in held
-                    and (needs[index] < needs[1 - index]).any()]:
-        held.add(early[0])  # from now on its beats are to be had when their row is complete
-        needs[early[0]] = np.repeat(needs[early[0]][:, -1:], tensor.channels, axis=1)
+def shortcuts(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Return, for each node by name, how many rows of each input must be held; 0 if none."""
+    held: dict[str, tuple[int, ...]] = {}
+    for node in graph.nodes:
+        held[node.name] = _join(graph, node, held) if len(node.inputs) > 1 else (0,)
+    return held
 
-    def rows(mine: Needs, other: Needs) -> int:
-        exist = np.searchsorted(np.maximum.accumulate(mine.ravel()), other.ravel(), side="right")
-        spans = (exist - 1) // tensor.channels - np.arange(other.size) // tensor.channels + 1
+
+def _join(graph: Graph, join: Node, held: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+    forks = _forks(graph, join)
+    needs = [_needs(graph, join, fork, held) for fork in forks]
+    beats = [graph.tensors[fork].channels * graph.tensors[fork].height for fork in forks]
+    keys = [_keys([np.maximum.accumulate(need[index].ravel()) for need in needs], beats)
+            for index in range(len(join.inputs))]
+    turns = _turns(graph, join)
+    first = [np.searchsorted(turn, np.arange(1 + max(int(turn[-1]) for turn in turns))) for turn in turns]
+    early: set[int] = set()  # operands with a shortcut
+    while True:
+        steps = _keys([_steps(need, turns, early) for need in needs], beats)
+        found = next((index for index, key in enumerate(keys) if index not in early
+                      and (np.append(key, steps[-1])[first[index]] < steps).any()), None)
+        if found is None:
+            break
+        early.add(found)
+
+    def rows(index: int) -> int:
+        tensor = graph.tensors[join.inputs[index]]
+        come = np.searchsorted(keys[index], steps, side="right")
+        spans = (come - 1) // tensor.channels - first[index] // tensor.channels + 1
         return min(max(int(spans.max()), 1) + SLACK, tensor.height)
 
-    return (rows(raw[0], needs[1]) if 0 in held else 0, rows(raw[1], needs[0]) if 1 in held else 0)
+    return tuple(rows(index) if index in early else 0 for index in range(len(keys)))
 
 
-def _needs(graph: Graph, tensor: str, source: str) -> Needs:
-    """Return, for each beat of :py:`tensor`, how many beats of :py:`source` it depends on."""
-    shape = graph.tensors[source]
-    known = {source: np.arange(1, shape.height * shape.channels + 1).reshape(shape.height, shape.channels)}
-    makers = {node.output: node for node in graph.nodes}
-
-    def visit(name: str) -> Any:
-        if name not in known:
-            node = makers[name]
-            known[name] = _through(graph, node, [visit(each) for each in node.inputs])
-        return known[name]
-
-    needs: Needs = visit(tensor)
-    return needs.ravel()
+def _keys(needs: Sequence[npt.NDArray[np.int64]], beats: Sequence[int]) -> Keys:
+    """Return numbers in the order of the needs of the first fork, where these are equal of the second, ..."""
+    keys: Keys = np.zeros(needs[0].size, object)
+    for need, count in zip(needs, beats, strict=True):
+        keys = keys * (count + 1) + need
+    return keys
 
 
-def _through(graph: Graph, node: Node, needs: list[Needs]) -> Needs:
+def _turns(graph: Graph, join: Node) -> list[npt.NDArray[np.int64]]:
+    """Return, for each operand of a join, in which step each of its beats is taken."""
+    shapes = [graph.tensors[name] for name in join.inputs]
+    starts = np.cumsum([0, *(each.channels for each in shapes)]) if isinstance(join, Concat) else None
+    out = graph.tensors[join.output]
+    return [(np.arange(each.height)[:, None] * out.channels + np.arange(each.channels)
+             + (0 if starts is None else starts[index])).ravel() for index, each in enumerate(shapes)]
+
+
+def _steps(needs: Sequence[Needs], turns: Sequence[npt.NDArray[np.int64]],
+           held: Container[int]) -> npt.NDArray[np.int64]:
+    """Return what each step of a join needs; of operands that are held, whole rows."""
+    steps = np.zeros(1 + max(int(turn[-1]) for turn in turns), np.int64)
+    for index, (need, turn) in enumerate(zip(needs, turns, strict=True)):
+        steps[turn] = np.maximum(steps[turn], (_complete(need) if index in held else need).ravel())
+    return np.maximum.accumulate(steps)
+
+
+def _complete(needs: Needs) -> Needs:
+    """Return what each beat's whole row needs."""
+    return np.repeat(needs[:, -1:], needs.shape[1], axis=1)
+
+
+def _needs(graph: Graph, join: Node, fork: str, held: dict[str, tuple[int, ...]]) -> list[Needs]:
+    """Return, for each beat of each operand, how many beats of :py:`fork` it depends on."""
+    def beats(name: str) -> Needs:
+        tensor = graph.tensors[name]
+        return np.arange(1, tensor.height * tensor.channels + 1).reshape(tensor.height, tensor.channels)
+
+    known = {fork: beats(fork)}
+    for node in graph.nodes:
+        if node is join:
+            break
+        if known.keys() & set(node.inputs):
+            known[node.output] = _through(graph, node, [
+                known[name] if name in known else 0 * beats(name) for name in node.inputs], held[node.name])
+    return [known[name] if name in known else 0 * beats(name) for name in join.inputs]
+
+
+def _through(graph: Graph, node: Node, needs: list[Needs], held: tuple[int, ...]) -> Needs:
     out = graph.tensors[node.output]
     match node:
-        case Add():
-            return np.maximum(needs[0], needs[1])
+        case Add() | Concat():
+            early = [index for index, rows in enumerate(held) if rows]
+            return _steps(needs, _turns(graph, node), early).reshape(out.height, out.channels)
+        case Lookup():
+            return needs[0]
+        case Upsample():  # a row is repeated once it is complete
+            passes = [needs[0], *[_complete(needs[0])] * (node.factors[0] - 1)]
+            return np.stack(passes, axis=1).reshape(out.height, out.channels)
         case GlobalAveragePool():
             last_row: Needs = needs[0][-1:]
             return last_row
@@ -75,12 +144,20 @@ def _through(graph: Graph, node: Node, needs: list[Needs]) -> Needs:
             return reached
 
 
-def _meeting_point(graph: Graph, tensors: tuple[str, str]) -> str:
-    """Return the last tensor that every path to both passes through."""
+def _forks(graph: Graph, join: Node) -> list[str]:
+    """Return the last tensor that every path to a join passes through, and what forks from there on."""
     through: dict[str, list[str]] = {graph.input: [graph.input]}
     for node in graph.nodes:
-        common = [name for name in through[node.inputs[0]]
-                  if all(name in through[other] for other in node.inputs[1:])]
-        through[node.output] = [*common, node.output]
-    a, b = (through[name] for name in tensors)
-    return [name for name in a if name in b][-1]
+        through[node.output] = [name for name in through[node.inputs[0]]
+                                if all(name in through[other] for other in node.inputs[1:])]
+        if node is join:
+            break
+        through[node.output].append(node.output)
+    meeting_point = through[join.output][-1]
+    wanted = set(join.inputs)
+    for node in reversed(graph.nodes):
+        if node.output in wanted:
+            wanted.update(node.inputs)
+    readers = Counter(name for node in graph.nodes for name in node.inputs)
+    order = [graph.input, *(node.output for node in graph.nodes)]
+    return [name for name in order[order.index(meeting_point):] if name in wanted and readers[name] > 1]

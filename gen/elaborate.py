@@ -3,21 +3,35 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from amaranth import Shape, signed, unsigned
 
-from headrace.gen import requantise, requantise_add
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool, Tensor
+from headrace.gen import constants
+from headrace.gen.constants import Constants
+from headrace.gen.graph import (
+    Add,
+    Concat,
+    Conv,
+    GlobalAveragePool,
+    Graph,
+    Lookup,
+    Node,
+    Pool,
+    Tensor,
+    Upsample,
+)
 from headrace.gen.plan import LayerPlan, Plan
 from headrace.hdl.axi import AxiTop
 from headrace.hdl.branch import Add as AddLayer
+from headrace.hdl.concat import Concat as ConcatLayer
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
+from headrace.hdl.lookup import Lookup as LookupLayer
 from headrace.hdl.network import Network
 from headrace.hdl.output_stationary import OutputStationary
 from headrace.hdl.requantisation import signed_width
 from headrace.hdl.rows import RowFormat
+from headrace.hdl.upsample import Upsample as UpsampleLayer
 from headrace.hdl.window import Depthwise, MaxPool
 
 
@@ -40,13 +54,23 @@ def network(graph: Graph, plan: Plan) -> Network:
     """Build the gateware of a network: one layer per node, named alike, connected as in the graph."""
     formats = row_formats(graph, plan)
     makers: dict[str, str | None] = {graph.input: None}
-    layers = {}
+    found, layers = constants.find(graph), {}
     for node in graph.nodes:
-        ports = ("a", "b") if isinstance(node, Add) else ("i",)
-        sources = {port: makers[name] for port, name in zip(ports, node.inputs, strict=True)}
-        layers[node.name] = layer(graph, node, plan.layers[node.name], formats), sources
+        sources = {port: makers[name] for port, name in zip(_ports(node), node.inputs, strict=True)}
+        layers[node.name] = layer(graph, node, plan.layers[node.name], formats, found), sources
         makers[node.output] = node.name
     return Network(i=formats[graph.input], o=formats[graph.output], layers=layers)
+
+
+def _ports(node: Node) -> tuple[str, ...]:
+    """Return the names of the input ports of a node's gateware."""
+    match node:
+        case Add():
+            return "a", "b"
+        case Concat():
+            return tuple(f"i{index}" for index in range(len(node.inputs)))
+        case _:
+            return ("i",)
 
 
 def axi_top(graph: Graph, plan: Plan) -> AxiTop:
@@ -55,31 +79,38 @@ def axi_top(graph: Graph, plan: Plan) -> AxiTop:
                   fill=graph.tensors[graph.input].quantisation.zero_point)
 
 
-def layer(graph: Graph, node: Node, plan: LayerPlan, formats: Mapping[str, RowFormat]) -> Any:
+def layer(graph: Graph, node: Node, plan: LayerPlan, formats: Mapping[str, RowFormat],
+          found: Constants) -> Any:
     """Build the gateware of one node, between tensors of these formats."""
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
     i, o = formats[node.inputs[0]], formats[node.output]
     steps = plan.requantise_steps
     match node:
         case Add():
-            second = graph.tensors[node.inputs[1]]
             return AddLayer(a=i, b=formats[node.inputs[1]], o=o, rows=plan.shortcut_rows, steps=steps,
-                            scaling=requantise_add.add(node, x, second, y))
+                            scaling=found.adds[node.name])
+        case Lookup():
+            return LookupLayer(i=i, o=o, table=node.table.tolist())
+        case Concat():
+            return ConcatLayer(inputs=[formats[name] for name in node.inputs],
+                               rows=plan.shortcut_rows)
+        case Upsample():
+            return UpsampleLayer(i=i, factors=node.factors)
         case GlobalAveragePool():
-            return GlobalPool(i=i, o=o, requantise_steps=steps,
-                              scaling=requantise.average(node, x, y))
+            return GlobalPool(i=i, o=o, sum=found.sum_shape(node.name), scaling=found.sums[node.name],
+                              requantise_steps=steps)
         case Pool(kind="max"):
             return MaxPool(i=i, o=o, window=node.window, p_in=plan.p_in, patience=plan.patience)
         case Pool():
             return Depthwise(i=i, o=o, window=node.window, pad=x.quantisation.zero_point,
                              p_in=plan.p_in, patience=plan.patience, weights=None,
-                             sum=sum_shape(np.ones((1, node.window.taps)), x),
-                             scaling=requantise.average(node, x, y), requantise_steps=steps)
+                             sum=found.sum_shape(node.name), scaling=found.sums[node.name],
+                             requantise_steps=steps)
         case Conv():
-            weights = node.weight.reshape(y.channels, -1)
+            weights = node.weight.reshape(y.channels, -1) * found.alive(node.name)[:, None]
             common: dict[str, Any] = dict(
                 i=i, o=o, weights=weights.tolist(), weight=weight_shape(weights), p_in=plan.p_in,
-                sum=sum_shape(weights, x), scaling=requantise.conv(node, x, y), requantise_steps=steps)
+                sum=found.sum_shape(node.name), scaling=found.sums[node.name], requantise_steps=steps)
             if plan.kind == "input-stationary":
                 return InputStationary(p_out=plan.p_out, drain=plan.drain, **common)
             common |= dict(window=node.window, pad=x.quantisation.zero_point)
@@ -90,15 +121,4 @@ def layer(graph: Graph, node: Node, plan: LayerPlan, formats: Mapping[str, RowFo
 
 def weight_shape(weights: npt.NDArray[Any]) -> Shape:
     """Return the narrowest signed shape that holds every weight."""
-    return _signed(int(weights.min()), int(weights.max()))
-
-
-def sum_shape(weights: npt.NDArray[Any], x: Tensor) -> Shape:
-    """Return the narrowest signed shape that holds every sum over part of the inputs of a channel."""
-    low, high = weights * x.quantisation.lo, weights * x.quantisation.hi
-    return _signed(int(np.minimum(0, np.minimum(low, high)).sum(1).min()),
-                   int(np.maximum(0, np.maximum(low, high)).sum(1).max()))
-
-
-def _signed(low: int, high: int) -> Shape:
-    return signed(signed_width(low, high))
+    return signed(signed_width(int(weights.min()), int(weights.max())))

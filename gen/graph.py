@@ -49,7 +49,8 @@ class Conv:
     """``y = sat(rint(f32(acc) * multiplier) + zero_point)``; ``acc = sum((x - x_zp) * weight) + bias``.
 
     Outside the image stands the input's zero point. A fully connected layer over a C x H x W image is a
-    convolution whose kernel is H x W. ``groups`` is 1 (dense) or the number of input channels (depthwise).
+    convolution whose kernel is H x W. ``groups`` is 1 (dense) or the number of input channels (depthwise):
+    then input channel c makes the output channels c*m to c*m + m-1, with depth multiplier m.
     """
 
     name: str
@@ -67,12 +68,18 @@ class Conv:
     def depthwise(self) -> bool:
         return self.groups > 1
 
+    @property
+    def depth_multiplier(self) -> int:
+        """Output channels per group; of interest where the convolution is depthwise."""
+        return len(self.weight) // self.groups
+
 
 @dataclass(frozen=True, eq=False)
 class Pool:
     """Maximum or average of a window.
 
-    ``max`` ignores what is outside the image and keeps the quantisation. ``average`` counts the
+    ``max`` ignores what is outside the image and keeps the quantisation; its inputs already lie within
+    ``lo`` and ``hi``. ``average`` counts the
     input's zero point there: ``y = sat(rint(f32(sum(x - x_zp)) * multiplier + zero_point))``, all in
     float32. The zero point is added *before* rounding, as in `Add`. ONNX Runtime has no integer
     kernel here: it adds up ``(x - x_zp) * x_scale`` in float32, so that its rounding of an exact tie
@@ -118,18 +125,57 @@ class Add:
     hi: int
 
 
-Node = Conv | Pool | GlobalAveragePool | Add
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """``y = table[x - lo of x's type]``: any function of one activation."""
+
+    name: str
+    inputs: tuple[str]
+    output: str
+    table: npt.NDArray[np.int16]  # [256]
+    lo: int  # least and greatest value that the output may take
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
+class Concat:
+    """All channels of the first input, then all of the second, and so on; of one quantisation."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    lo: int  # least and greatest value that the inputs take
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
+class Upsample:
+    """``y[c][i][j] = x[c][i // factors[0]][j // factors[1]]``; keeps the quantisation."""
+
+    name: str
+    inputs: tuple[str]
+    output: str
+    factors: tuple[int, int]  # vertical, horizontal
+    lo: int  # least and greatest value that the input takes
+    hi: int
+
+
+Node = Conv | Pool | GlobalAveragePool | Add | Lookup | Concat | Upsample
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network with one input and one output."""
+    """A network with one input and one output.
+
+    ``host`` names the operators of the file that come after ``output``, and are left to the host.
+    """
 
     name: str
     input: str
     output: str
     tensors: dict[str, Tensor]
     nodes: tuple[Node, ...]
+    host: tuple[str, ...] = ()
 
     def consumers(self, tensor: str) -> Iterator[Node]:
         return (node for node in self.nodes if tensor in node.inputs)
@@ -146,7 +192,8 @@ class Graph:
                 case Conv():
                     out, depth, *kernel = node.weight.shape
                     assert tuple(kernel) == node.window.kernel and out == y.channels
-                    assert depth * node.groups == x.channels
+                    assert node.groups in (1, x.channels) and depth * node.groups == x.channels
+                    assert out == node.depth_multiplier * node.groups
                     assert node.bias.shape == node.multiplier.shape == (out,)
                     assert node.window.output_size(x.height, x.width) == (y.height, y.width)
                 case Pool():
@@ -156,5 +203,16 @@ class Graph:
                     assert y.shape == (x.channels, 1, 1)
                 case Add():
                     assert all(self.tensors[name].shape == y.shape for name in node.inputs)
+                case Lookup():
+                    assert y.shape == x.shape and node.table.shape == (256,)
+                    assert node.lo <= node.table.min() and node.table.max() <= node.hi
+                case Concat():
+                    inputs = [self.tensors[name] for name in node.inputs]
+                    assert len(inputs) > 1 and sum(each.channels for each in inputs) == y.channels
+                    assert {(each.height, each.width, each.quantisation) for each in inputs} == {
+                        (y.height, y.width, y.quantisation)}
+                case Upsample():
+                    assert min(node.factors) >= 1 and x.quantisation == y.quantisation
+                    assert y.shape == (x.channels, *np.multiply(x.shape[1:], node.factors))
             assert y.quantisation.lo <= node.lo <= node.hi <= y.quantisation.hi
         assert self.output in known and known == set(self.tensors)

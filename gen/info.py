@@ -3,7 +3,18 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool, Quantisation
+from headrace.gen.graph import (
+    Add,
+    Concat,
+    Conv,
+    GlobalAveragePool,
+    Graph,
+    Lookup,
+    Node,
+    Pool,
+    Quantisation,
+    Upsample,
+)
 from headrace.hdl.requantisation import signed_width
 
 Shape = tuple[int, int, int]
@@ -34,6 +45,7 @@ class NetworkInfo:
     output: Shape
     quantisation: Quantisation  # of the input
     layers: tuple[LayerInfo, ...]
+    host: tuple[str, ...]  # operators left to the host
 
     @property
     def weights(self) -> int:
@@ -50,7 +62,7 @@ class NetworkInfo:
 def info(graph: Graph) -> NetworkInfo:
     image = graph.tensors[graph.input]
     return NetworkInfo(graph.name, image.shape, graph.tensors[graph.output].shape, image.quantisation,
-                       tuple(_layers(graph)))
+                       tuple(_layers(graph)), graph.host)
 
 
 def _layers(graph: Graph) -> Iterator[LayerInfo]:
@@ -62,11 +74,12 @@ def _layers(graph: Graph) -> Iterator[LayerInfo]:
         if isinstance(node, Conv):
             weights, products = node.weight.size, node.weight.size * y.height * y.width
             bits = signed_width(int(node.weight.min()), int(node.weight.max()))
-        yield LayerInfo(node.name, _operation(node), x.shape, y.shape, kernel, stride, pads, weights, bits,
+        yield LayerInfo(node.name, operation(node), x.shape, y.shape, kernel, stride, pads, weights, bits,
                         products, y.quantisation, (node.lo, node.hi))
 
 
-def _operation(node: Node) -> str:
+def operation(node: Node) -> str:
+    """Return what a node does, for a table."""
     match node:
         case Conv(depthwise=True):
             return "depthwise convolution"
@@ -78,3 +91,9 @@ def _operation(node: Node) -> str:
             return "global average pool"
         case Add():
             return "add"
+        case Lookup():
+            return "lookup"
+        case Concat():
+            return "concatenation"
+        case Upsample():
+            return "upsampling {} x {}".format(*node.factors)

@@ -14,6 +14,7 @@ from headrace.gen.onnx_values import (
     describe_value,
 )
 
+MAX_DENSE = 1 << 24  # weights of a grouped convolution, the zeros between groups included
 BIAS_TOLERANCE = 1e-3  # of the bias scale, relative to input scale x weight scale
 
 
@@ -27,15 +28,30 @@ def conv(node: OnnxNode, args: Arguments) -> Result:
     if groups < 1 or depth * groups != channels or outputs % groups:
         raise node.error(f"weights {list(weight.integers.shape)} and group {groups} "
                          f"do not fit {channels} input channels")
-    if groups > 1 and not groups == channels == outputs:
-        raise node.error(f"group {groups} with {channels} input and {outputs} output channels is "
-                         "not supported; dense (1) and depthwise (as many as channels) are")
-    return _convolution(node, args, x, weight.integers, weight.scale, moves, groups)
+    integers: npt.NDArray[np.integer] = weight.integers
+    if 1 < groups < channels:
+        integers, groups = _dense(node, integers, groups), 1
+    return _convolution(node, args, x, integers, weight.scale, moves, groups)
+
+
+def _dense(node: OnnxNode, weight: npt.NDArray[np.integer], groups: int) -> npt.NDArray[np.integer]:
+    """The weights of a grouped convolution as those of a dense one, with zeros between the groups.
+
+    The zeros cost what weights cost: ``groups`` times the ROM and the multiplications of the grouped form.
+    """
+    outputs, depth, *kernel = weight.shape
+    if weight.size * groups > MAX_DENSE:
+        raise node.error(f"group {groups} as a dense convolution has {weight.size * groups} weights; "
+                         f"up to {MAX_DENSE} are supported")
+    dense = np.zeros((groups, outputs // groups, groups, depth, *kernel), weight.dtype)
+    each = np.arange(groups)
+    dense[each, :, each] = weight.reshape(groups, -1, depth, *kernel)
+    return dense.reshape(outputs, -1, *kernel)
 
 
 def gemm(node: OnnxNode, args: Arguments) -> Result:
     node.expect_inputs(2, 3)
-    x, weight = activation(node, args, 0), _weight(node, args, rank=2)
+    x, weight = activation(node, args, 0, ordered=False), _weight(node, args, rank=2)
     node.only("alpha", 1, 1)
     node.only("beta", 1, 1)
     node.only("transA", 0, 0)
@@ -48,8 +64,9 @@ def gemm(node: OnnxNode, args: Arguments) -> Result:
     if x.shape != rows.shape[1:]:
         raise node.error(f"weights for {rows.shape[1]} inputs do not fit {describe(x.shape)}")
     kernel = x.tensor.height, x.tensor.width
-    result = _convolution(node, args, x, rows.reshape(-1, *x.tensor.shape), weight.scale,
-                          Window(kernel=kernel), 1)
+    images = rows.reshape(-1, *(x.tensor.shape[axis] for axis in x.order))
+    images = images.transpose(0, *(1 + x.order.index(axis) for axis in range(3)))
+    result = _convolution(node, args, x, images, weight.scale, Window(kernel=kernel), 1)
     return Result(node, result.shape[:1], result.image, result.make)
 
 

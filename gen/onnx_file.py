@@ -22,6 +22,12 @@ _DTYPES: dict[int, npt.DTypeLike] = {
     TensorProto.INT64: "<i8",
 }
 
+# Bits and signedness of types whose values share bytes; onnx knows those of 2 bits since 1.20.
+_PACKED = {TensorProto.DataType.Value(name): packing
+           for name, packing in (("INT4", (4, True)), ("UINT4", (4, False)),
+                                 ("INT2", (2, True)), ("UINT2", (2, False)))
+           if name in TensorProto.DataType.keys()}
+
 
 def quote(name: str) -> str:
     """``name`` for a message: quoted, on one line, cut when it is absurdly long."""
@@ -98,6 +104,32 @@ def array(tensor: TensorProto, *, what: str) -> npt.NDArray[np.generic]:
     if any(size < 0 for size in shape) or prod(shape) != values.size:
         raise HeadraceError(f"{what}: {values.size} values do not fill its shape {list(shape)}")
     return values.reshape(shape)
+
+
+def packed_bits(tensor: TensorProto) -> int:
+    """The bits of a value of which several share a byte, or 0 for every other type."""
+    return _PACKED.get(tensor.data_type, (0, False))[0]
+
+
+def unpack(tensor: TensorProto, *, what: str) -> npt.NDArray[np.generic]:
+    """The values of a tensor whose values share bytes, lowest bits first, as int8 or uint8.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If its size is not what it declares.
+    """
+    bits, signed = _PACKED[tensor.data_type]
+    if tensor.data_location == TensorProto.EXTERNAL:
+        raise HeadraceError(f"{what}: external data is supported for initialisers only")
+    content = (np.frombuffer(tensor.raw_data, np.uint8) if tensor.HasField("raw_data")
+               else np.array(tensor.int32_data, np.int32).astype(np.uint8))
+    size, each = prod(tensor.dims), 8 // bits
+    if min(tensor.dims, default=0) < 0 or len(content) != -(-size // each):
+        raise HeadraceError(f"{what}: {len(content)} bytes do not fill its shape {list(tensor.dims)}")
+    fields = content[:, None] >> np.arange(0, 8, bits, dtype=np.uint8) & np.uint8((1 << bits) - 1)
+    values = fields.reshape(-1)[:size].reshape(tuple(tensor.dims))
+    return (values << np.uint8(8 - bits)).view(np.int8) >> np.int8(8 - bits) if signed else values
 
 
 def _names(model: onnx.ModelProto) -> Iterator[object]:

@@ -1,40 +1,47 @@
-"""QDQ ONNX to the integer graph."""
-from collections.abc import Iterable, Sequence
+"""ONNX to the integer graph."""
 from dataclasses import replace
 from math import prod
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 
-from headrace.gen import names, onnx_file
+from headrace.gen import names, onnx_cut, onnx_file
 from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph, Node, Tensor
+from headrace.gen.graph import Graph, Lookup, Node, Quantisation, Tensor
 from headrace.gen.onnx_file import quote, type_name
 from headrace.gen.onnx_node import OnnxNode, Shape, describe
+from headrace.gen.onnx_normalise import normalise
 from headrace.gen.onnx_operators import OPERATORS
 from headrace.gen.onnx_values import (
     Activation,
     Arguments,
     Constant,
     GraphInput,
+    Movement,
+    Pointwise,
     Result,
+    Unquantised,
     Value,
     activation_quantisation,
     describe_value,
+    pointwise,
     quantise,
     quantised_constant,
 )
 
 MAX_ELEMENTS = 1 << 26  # of an activation tensor
+MAX_SIDE = 1 << 12  # of an image, in pixels
 
 
-def load(path: str | PathLike[str]) -> Graph:
-    """Import a quantised network: every operator between DequantizeLinear and QuantizeLinear.
+def load(path: str | PathLike[str], cut: str | None = None) -> Graph:
+    """Import a quantised network, in one of the forms that :mod:`headrace.gen.onnx_normalise` knows.
 
     Tensors keep the ONNX name of the quantised tensor, so that ONNX Runtime can be asked for it.
-    What does not contribute to the output is left out. The result passes :py:`Graph.verify()`.
+    The network ends at the tensor ``cut``, if there is one, and else where :py:`onnx_cut.cut()` says.
+    What does not contribute to that is left out. The result passes :py:`Graph.verify()`.
 
     Raises
     ------
@@ -42,7 +49,8 @@ def load(path: str | PathLike[str]) -> Graph:
         If the file is damaged, not quantised, or contains what is not supported.
     """
     path = Path(path)
-    return _Importer(path, onnx_file.read(path).graph).run()
+    model, host = onnx_cut.cut(onnx_file.read(path), path, cut)
+    return replace(_Importer(path, normalise(model, path).graph).run(), host=host)
 
 
 class _Importer:
@@ -54,19 +62,24 @@ class _Importer:
         self.initialisers = {tensor.name: tensor for tensor in graph.initializer}
         self.declared = {value.name: dims for value in (*graph.value_info, *graph.output)
                          if (dims := _dims(value)) is not None}
+        self.taken = {*self.initialisers, *(value.name for value in graph.input),
+                      *(name for node in graph.node for name in node.output)}
         self.values: dict[str, Value] = {}
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         self.labels: list[tuple[str, str]] = []  # kind and ONNX name of each of `nodes`
 
     def run(self) -> Graph:
-        nodes = [OnnxNode(node, file=str(self.path)) for node in self.graph.node]
+        nodes = [OnnxNode(node, file=str(self.path))
+                 for node in onnx_cut.needed(self.graph.node, [value.name for value in self.graph.output])]
         self.check_format({node.operator for node in nodes})
-        output = self.only("output", self.graph.output)
-        source = self.graph_input(self.only("input", (
-            value for value in self.graph.input if value.name not in self.initialisers)))
+        (output,) = self.graph.output
+        inputs = [value for value in self.graph.input if value.name not in self.initialisers]
+        if len(inputs) != 1:
+            raise self.error(f"{len(inputs)} graph inputs; networks with one are supported")
+        source = self.graph_input(inputs[0])
         self.values[source.name] = source
-        for node in _needed(nodes, output.name):
+        for node in nodes:
             self.visit(node)
         result = self.values.get(output.name)
         if not isinstance(result, Activation):
@@ -88,18 +101,9 @@ class _Importer:
         return HeadraceError(f"{self.path}: {what}")
 
     def check_format(self, operators: set[str]) -> None:
-        if any(name.split(".")[-1].startswith("QLinear") for name in operators):
-            raise self.error("operator-oriented quantisation (QLinearConv, …) is not supported; "
-                             "quantise with quant_format=QuantFormat.QDQ")
-        if not operators & {"QuantizeLinear", "DequantizeLinear"}:
+        if operators and not operators & {"QuantizeLinear", "DequantizeLinear"}:
             raise self.error("not quantised (no QuantizeLinear in it); quantise it first, "
                              "e.g. with onnxruntime.quantization.quantize_static")
-
-    def only(self, what: str, found: Iterable[onnx.ValueInfoProto]) -> onnx.ValueInfoProto:
-        values = list(found)
-        if len(values) != 1:
-            raise self.error(f"{len(values)} graph {what}s; networks with one are supported")
-        return values[0]
 
     def graph_input(self, value: onnx.ValueInfoProto) -> GraphInput:
         where = f"{self.path}: input {quote(value.name)}"
@@ -128,17 +132,20 @@ class _Importer:
                 value = OPERATORS[operator](node, args)
             case _:
                 known = ", ".join(sorted((*OPERATORS, "DequantizeLinear", "QuantizeLinear")))
-                raise node.error(f"operator not supported; {known} are")
+                raise node.error(f"operator not supported; {known} are; --cut TENSOR builds up to a tensor")
         (name,) = node.outputs
         if name in self.values or name in self.initialisers:
             raise node.error(f"its output {quote(name)} is there already")
-        if isinstance(value, Result | Activation):
+        if isinstance(value, Unquantised | Activation):
             if self.declared.get(name, (1, *value.shape)) != (1, *value.shape):
                 raise node.error(f"its output has {describe(value.shape)}, but the file says "
                                  f"{self.declared[name]}")
             if prod(value.shape) > MAX_ELEMENTS:
                 raise node.error(f"its output has {prod(value.shape)} elements; "
                                  f"up to {MAX_ELEMENTS} are supported")
+            if max(value.shape[1:], default=0) > MAX_SIDE:
+                raise node.error(f"its output has {describe(value.shape)}; "
+                                 f"images of up to {MAX_SIDE} by {MAX_SIDE} are supported")
         self.values[name] = value
 
     def argument(self, node: OnnxNode, name: str) -> Value | None:
@@ -166,16 +173,16 @@ class _Importer:
                                      "one scale and zero point are supported")
                 return Activation(tensor, value.shape, real=False)
             case Result():
-                lo, hi = quantise(value.low, q), quantise(value.high, q)
+                lo, hi = quantise([value.low, value.high], q).tolist()
                 made = self.new(Tensor(name, *value.image, q), value.shape)
-                self.nodes.append(value.make(made.tensor, lo, hi))
-                self.labels.append((_kind(value.node), value.node.name))
+                self.append(value.make(made.tensor, lo, hi), _kind(value.node), value.node.name)
                 return made
+            case Movement():
+                return self.move(value, name, q)
+            case Pointwise():
+                return self.look_up(value, name, q, value.node.name)
             case Activation(real=True):
-                if value.tensor.quantisation != q:
-                    raise node.error("changes scale or zero point with no arithmetic before it; "
-                                     "a rescale of its own is not supported")
-                return replace(value, real=False)
+                return self.look_up(pointwise(node, value), name, q, node.name)
         raise node.error(f"its input is {describe_value(value)}; float activations are supported")
 
     def dequantize(self, node: OnnxNode, args: Arguments) -> Value:
@@ -202,19 +209,50 @@ class _Importer:
             raise node.error("its scale or zero point is not the one that its input was made with")
         return replace(value, real=True)
 
+    def move(self, value: Movement, name: str, q: Quantisation) -> Activation:
+        """Move values that have their quantisation and limits already."""
+        moved = {}
+        for x in value.inputs:
+            if x.tensor.name not in moved:
+                function = pointwise(value.node, x).clip(value.low, value.high)
+                between = self.unused(f"{name}/{x.tensor.name}")
+                moved[x.tensor.name] = self.look_up(function, between, q, f"{value.node.name}_lookup")
+        made = self.new(Tensor(name, *value.image, q), value.shape)
+        lo, hi = quantise([value.low, value.high], q).tolist()
+        inputs = tuple(moved[x.tensor.name].tensor.name for x in value.inputs)
+        self.append(value.make(inputs, name, lo, hi), _kind(value.node), value.node.name)
+        return made
+
+    def look_up(self, function: Pointwise, name: str, q: Quantisation, label: str) -> Activation:
+        """A function of an activation, quantised: that itself where none of its values changes."""
+        x, table = function.x.tensor, quantise(function.values, q)
+        lo, hi = next(((node.lo, node.hi) for node in self.nodes if node.output == x.name),
+                      (x.quantisation.lo, x.quantisation.hi))
+        first = x.quantisation.lo
+        if x.quantisation == q and np.array_equal(table[lo - first:hi - first + 1], np.arange(lo, hi + 1)):
+            return replace(function.x, real=False)
+        if function.x.order != (0, 1, 2):
+            raise function.node.error("changes the values of a transposed image; those of one in the order "
+                                      "C, H, W and of a vector made of that are supported")
+        made = self.new(Tensor(name, *x.shape, q), function.shape)
+        self.append(Lookup("", (x.name,), name, table, lo=int(table.min()), hi=int(table.max())),
+                    _kind(function.node), label)
+        return made
+
+    def append(self, node: Node, kind: str, label: str) -> None:
+        self.nodes.append(node)
+        self.labels.append((kind, label))
+
+    def unused(self, name: str) -> str:
+        """A name that nothing in the file has."""
+        while name in self.taken:
+            name += "'"
+        self.taken.add(name)
+        return name
+
     def new(self, tensor: Tensor, shape: Shape) -> Activation:
         self.tensors[tensor.name] = tensor
         return Activation(tensor, shape, real=False)
-
-
-def _needed(nodes: Sequence[OnnxNode], output: str) -> list[OnnxNode]:
-    """The nodes that contribute to ``output``, in order."""
-    wanted, kept = {output}, []
-    for node in reversed(nodes):
-        if wanted.intersection(node.outputs):
-            wanted.update(node.inputs)
-            kept.append(node)
-    return kept[::-1]
 
 
 def _kind(node: OnnxNode) -> str:

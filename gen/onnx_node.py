@@ -2,18 +2,16 @@
 from collections.abc import Sequence
 from math import ceil
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import AttributeProto
 
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Window
-from headrace.gen.onnx_file import array, quote
+from headrace.gen.onnx_file import quote
 
 Shape = tuple[int, ...]  # without the batch, which is 1
 
-_MAX_KERNEL = 1 << 12  # a side of a kernel, a stride or a pad
+MAX_KERNEL = 1 << 9  # a side of a kernel, a stride or a pad
 
 
 class OnnxNode:
@@ -64,11 +62,10 @@ class OnnxNode:
             raise self.error(f"{name} {list(values)[:9]} does not fit an image of two dimensions")
         return values
 
-    def tensor(self, name: str) -> npt.NDArray[np.generic]:
-        attribute = self._take(name, AttributeProto.TENSOR)
-        if attribute is None:
-            raise self.error(f"has no attribute {name}, the only supported form")
-        return array(attribute.t, what=self.where)
+    def numbers(self, name: str) -> tuple[int, ...] | None:
+        """As `integers`, however many; None without the attribute."""
+        attribute = self._take(name, AttributeProto.INTS)
+        return None if attribute is None else tuple(attribute.ints)
 
     def only(self, name: str, value: float, default: float) -> None:
         """Insist that a numeric attribute has the one value that is supported."""
@@ -106,9 +103,9 @@ def window(node: OnnxNode, image: Shape, *, kernel: tuple[int, int] | None = Non
     pads = node.integers("pads", (0, 0, 0, 0))
     for name, values, least in (
             ("kernel_shape", (height, width), 1), ("strides", strides, 1), ("pads", pads, 0)):
-        if not all(least <= value <= _MAX_KERNEL for value in values):
+        if not all(least <= value <= MAX_KERNEL for value in values):
             raise node.error(
-                f"{name} {list(values)} is not supported; {least} to {_MAX_KERNEL} is")
+                f"{name} {list(values)} is not supported; {least} to {MAX_KERNEL} is")
     match node.text("auto_pad", "NOTSET"):
         case "NOTSET":
             pass

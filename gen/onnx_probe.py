@@ -1,45 +1,52 @@
 """An ONNX model altered so that ONNX Runtime shows every tensor, computed with integers."""
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from headrace.gen import onnx_file
+from headrace.gen import onnx_cut, onnx_file
 from headrace.gen.graph import Graph
+from headrace.gen.onnx_normalise import judged
 
 _ACTIVATIONS = ("Relu", "Clip")
 _CLIP_OPSET = 12  # from here on, Clip takes 8-bit integers
 
 # What is exact even where ONNX Runtime keeps real numbers: nothing here rounds.
 _EXACT = frozenset({
-    "Clip", "DequantizeLinear", "Flatten", "MaxPool", "NhwcMaxPool", "QGemm", "QLinearAdd",
-    "QLinearAveragePool", "QLinearConv", "QLinearGlobalAveragePool", "QuantizeLinear", "Relu",
-    "Reshape", "Transpose"})
+    "Clip", "Concat", "DequantizeLinear", "Flatten", "MaxPool", "NhwcMaxPool", "QGemm", "QLinearAdd",
+    "QLinearAveragePool", "QLinearConcat", "QLinearConv", "QLinearGlobalAveragePool", "QLinearLeakyRelu",
+    "QLinearMatMul", "QuantizeLinear", "Relu", "Reshape", "Resize", "Squeeze", "Transpose", "Unsqueeze"})
 
 
-def probe(path: Path, graph: Graph) -> bytes:
-    """The model at `path`, serialised, with all tensors of `graph` but its input as outputs.
+def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:
+    """The model at `path`, serialised, with all its tensors that `graph` has, but the input, as outputs.
+
+    It is the file's own or the normalised one, as :py:`onnx_normalise.judged()` decides; in both the input
+    and all images are N x C x H x W.
 
     A Relu or Clip that narrows the range keeps ONNX Runtime from using integer kernels. It moves
     behind the QuantizeLinear, where it limits integers: rounding is monotonic, so the network
     stays the same.
     """
-    model = onnx_file.read(path)
-    names = [name for name in graph.tensors if name != graph.input]
+    model = judged(onnx_cut.cut(onnx_file.read(path), path, cut)[0], path)
+    made = {name for node in model.graph.node for name in node.output}
+    names = [name for name in graph.tensors if name in made and name != graph.input]
     limited = []
     if any(entry.domain == "" and entry.version >= _CLIP_OPSET for entry in model.opset_import):
         for node in graph.nodes:
             q = graph.tensors[node.output].quantisation
-            if (node.lo, node.hi) != (q.lo, q.hi):
+            if node.output in made and (node.lo, node.hi) != (q.lo, q.hi):
                 limited.append(node.output)
                 dtype = np.int8 if q.signed else np.uint8
                 model.graph.initializer.extend(
                     numpy_helper.from_array(np.array(limit, dtype), f"{node.output}/{end}")
                     for limit, end in ((node.lo, "lo"), (node.hi, "hi")))
-    nodes = _needed(_clip_integers(list(model.graph.node), limited), names)
+    nodes = onnx_cut.needed(list(_clip_integers(list(model.graph.node), limited)), names)
     copies = onnx.GraphProto(node=nodes).node
+    for node in copies:
+        node.ClearField("name")  # ONNX Runtime wants none twice
     del model.graph.node[:]
     del model.graph.output[:]
     model.graph.node.extend(copies)
@@ -64,13 +71,3 @@ def _clip_integers(nodes: list[onnx.NodeProto],
             node.output[0] = f"{name}/unlimited"
             yield helper.make_node("Clip", [f"{name}/{end}" for end in ("unlimited", "lo", "hi")],
                                    [name])
-
-
-def _needed(nodes: Iterable[onnx.NodeProto], names: Iterable[str]) -> list[onnx.NodeProto]:
-    """Without consumers that nobody needs: they keep ONNX Runtime from fusing their inputs."""
-    wanted, kept = set(names), []
-    for node in reversed(list(nodes)):
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]

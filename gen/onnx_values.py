@@ -43,6 +43,7 @@ class Activation:
     tensor: Tensor
     shape: Shape  # the tensor's, or flattened
     real: bool
+    order: tuple[int, int, int] = (0, 1, 2)  # in which the file has C, H and W; `tensor` has C x H x W
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,40 @@ class Result:
         return replace(self, low=min(max(self.low, low), high), high=min(max(self.high, low), high))
 
 
-Value = Constant | QuantisedConstant | GraphInput | Activation | Result
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    """A function of one activation, not yet quantised."""
+
+    node: OnnxNode
+    x: Activation
+    values: npt.NDArray[np.float32]  # [256], for the least integer of the activation's type and up
+
+    @property
+    def shape(self) -> Shape:
+        return self.x.shape
+
+    def clip(self, low: float, high: float) -> "Pointwise":
+        return replace(self, values=np.clip(self.values, np.float32(low), np.float32(high)))
+
+
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """Values of activations in another place or order, not yet quantised."""
+
+    node: OnnxNode
+    shape: Shape
+    image: tuple[int, int, int]
+    inputs: tuple[Activation, ...]
+    make: Callable[[tuple[str, ...], str, int, int], Node]  # (inputs, output, lo, hi) -> node without a name
+    low: float = -np.inf
+    high: float = np.inf
+
+    def clip(self, low: float, high: float) -> "Movement":
+        return replace(self, low=min(max(self.low, low), high), high=min(max(self.high, low), high))
+
+
+Unquantised = Result | Pointwise | Movement
+Value = Constant | QuantisedConstant | GraphInput | Activation | Unquantised
 Arguments = Sequence[Value | None]
 
 
@@ -77,15 +111,26 @@ def describe_value(value: Value | None) -> str:
             return f"the {type_name(value.type)} graph input"
         case Activation():
             return "a dequantised tensor" if value.real else "a quantised tensor"
-        case Result():
+        case Result() | Pointwise() | Movement():
             return f"the unquantised result of {value.node.operator}"
 
 
-def quantise(value: float, q: Quantisation) -> int:
-    """QuantizeLinear of one number."""
+def quantise(values: npt.ArrayLike, q: Quantisation) -> npt.NDArray[np.int16]:
+    """QuantizeLinear."""
     with np.errstate(over="ignore"):
-        steps = np.rint(np.float32(value) / np.float32(q.scale))
-    return int(np.clip(steps + np.float32(q.zero_point), q.lo, q.hi))
+        steps = np.rint(np.asarray(values, np.float32) / np.float32(q.scale))
+    limited: npt.NDArray[np.int16] = np.clip(steps + np.float32(q.zero_point), q.lo, q.hi).astype(np.int16)
+    return limited
+
+
+def pointwise(node: OnnxNode, x: Activation) -> Pointwise:
+    """The function that changes nothing: DequantizeLinear of every integer."""
+    q = x.tensor.quantisation
+    with np.errstate(over="ignore"):
+        values = (np.arange(q.lo, q.hi + 1) - q.zero_point).astype(np.float32) * np.float32(q.scale)
+    if not np.isfinite(values).all():
+        raise node.error(f"its input's scale {q.scale:g} takes values beyond float32")
+    return Pointwise(node, x, values)
 
 
 def parameters(
@@ -152,12 +197,14 @@ def quantised_constant(node: OnnxNode, args: Arguments, values: npt.NDArray[np.g
                              bits=8 * values.dtype.itemsize, shifted=bool(offset.any()))
 
 
-def activation(node: OnnxNode, args: Arguments, index: int) -> Activation:
-    """Argument ``index``, which has to be a dequantised tensor of the graph."""
+def activation(node: OnnxNode, args: Arguments, index: int, *, ordered: bool = True) -> Activation:
+    """Argument ``index``, which has to be a dequantised tensor of the graph, and if `ordered` C x H x W."""
     value = args[index]
     if not isinstance(value, Activation) or not value.real:
         raise node.error(f"its input {index} is {describe_value(value)}; "
                          "every operator needs DequantizeLinear before and QuantizeLinear after it")
+    if ordered and value.order != (0, 1, 2):
+        raise node.error(f"its input {index} is a transposed image; Gemm may read one as a vector")
     return value
 
 

@@ -1,10 +1,21 @@
 """The ways to unroll one layer, and how fast each is behind the layers before it."""
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from headrace.gen.dependence import shortcut_rows
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool, Tensor, Window
+from headrace.gen.graph import (
+    Add,
+    Concat,
+    Conv,
+    GlobalAveragePool,
+    Graph,
+    Lookup,
+    Node,
+    Pool,
+    Tensor,
+    Upsample,
+    Window,
+)
 from headrace.gen.plan import Kind, LayerPlan
 from headrace.hdl.geometry import first_group, held_groups, merges, passing_groups
 
@@ -25,10 +36,12 @@ class Option:
     spread: int  # cycles from the first beat of a row to its last
 
 
-def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option]) -> Iterator[Option]:
+def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option],
+            held: tuple[int, ...]) -> Iterator[Option]:
     """Yield the ways to unroll a layer, also those that are too slow for the budget of cycles per frame.
 
-    ``made`` are the options chosen for the tensors before it; the network's input is none of them.
+    ``made`` are the options chosen for the tensors before it; the network's input is none of them. ``held``
+    are the rows to hold of each of the node's inputs.
     """
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
     paces = [made[name].pace if name in made else (0,) * x.height for name in node.inputs]
@@ -40,7 +53,15 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option]) -
             steps = min([_steps(budget // y.height // BURST // y.channels),
                          *(each.requantise_steps for each in burst if each.kind == "input-stationary")])
             pace = tuple(max(row, y.channels * steps) for row in max(paces, key=sum))  # the other is held
-            yield place.option("add", pace, steps, spread=spread, shortcut_rows=shortcut_rows(graph, node))
+            yield place.option("add", pace, steps, spread=spread, shortcut_rows=held)
+        case Concat():
+            pace = _at_least(y.channels, max(paces, key=sum))
+            yield place.option("concat", pace, spread=max(spread, y.channels), shortcut_rows=held)
+        case Lookup():
+            yield place.option("lookup", _at_least(x.channels, paces[0]), spread=spread)
+        case Upsample():
+            rows = [time for row in paces[0] for time in (row, *[0] * (node.factors[0] - 1))]
+            yield place.option("upsample", _at_least(x.channels, rows), spread=spread)
         case GlobalAveragePool():
             rows = [max(row, x.channels) for row in paces[0]]
             steps = _steps((budget - sum(rows[:-1])) // x.channels)
@@ -68,8 +89,8 @@ class _Place:
     spread: int
     budget: int
 
-    def option(self, kind: Kind, pace: Pace, steps: int, *, spread: int | None = None, cycles: int = 0,
-               **fields: Any) -> Option:
+    def option(self, kind: Kind, pace: Pace, steps: int = 1, *, spread: int | None = None,
+               cycles: int = 0, **fields: Any) -> Option:
         return Option(LayerPlan(name=self.node.name, kind=kind, lanes=self.y.width, requantise_steps=steps,
                                 cycles=max(cycles, sum(pace)), **fields), pace,
                       max(pace) if spread is None else spread)
@@ -161,6 +182,18 @@ def _window(place: _Place, node: Conv | Pool, group: int) -> Iterator[Option]:
                 waited = 0
         pace[0] += waited
         yield place.option(kind, tuple(pace), steps, p_in=p_in, patience=patience)
+
+
+def _at_least(cycles: int, pace: Sequence[int]) -> Pace:
+    """Return the pace of rows that take some cycles each, and catch up where they have waited."""
+    late = 0
+    times: list[int] = []
+    for _ in range(2):  # frames, as the last row of one may delay the first of the next
+        times = []
+        for row in pace:
+            times.append(max(row - late, cycles))
+            late += times[-1] - row
+    return tuple(times)
 
 
 def _steps(affordable: int) -> int:

@@ -3,7 +3,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Kind = Literal["output-stationary", "input-stationary", "depthwise", "max-pool", "average-pool",
-               "global-pool", "add"]
+               "global-pool", "add", "lookup", "concat", "upsample"]
 
 WITH_WEIGHTS = ("output-stationary", "input-stationary", "depthwise")
 

@@ -8,9 +8,11 @@ from headrace.gen.graph import Graph
 from headrace.gen.info import info
 from headrace.gen.plan import Plan
 from headrace.hdl.branch import Add
+from headrace.hdl.concat import Concat
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.output_stationary import OutputStationary
+from headrace.hdl.upsample import Upsample
 from headrace.hdl.window import Depthwise, MaxPool
 
 _FRAMES = 4
@@ -124,7 +126,11 @@ def _state(layer: Any) -> tuple[int, int]:
         case GlobalPool():
             x, _ = layer.formats
             return x.channels * layer.sum.width, x.channels * layer.sum.width
-        case Add():
+        case Upsample():
+            x, down = layer.format, layer.factors[0]
+            row = x.channels * x.width * x.shape.width
+            return (row, row) if down > 1 else (0, 0)
+        case Add() | Concat():
             rows = [x.channels * x.width * x.shape.width for x in layer.formats]
             return (sum(row * held for row, held in zip(rows, layer.rows, strict=True)),
                     sum(row for row, held in zip(rows, layer.rows, strict=True) if held))

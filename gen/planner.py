@@ -10,6 +10,7 @@ from functools import partial
 from math import ceil
 
 from headrace.gen import cycle_model, elaborate
+from headrace.gen.dependence import shortcuts
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph
 from headrace.gen.info import info
@@ -39,12 +40,13 @@ def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
         If a layer, or the layers together, cannot be that fast.
     """
     budget = default_budget(graph) if cycles is None else cycles
-    best = attempt = _attempt(graph, budget, budget)
+    held = shortcuts(graph)
+    best = attempt = _attempt(graph, held, budget, budget)
     each = budget
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
-            attempt = _attempt(graph, budget, each)
+            attempt = _attempt(graph, held, budget, each)
         except HeadraceError:  # a layer cannot be that fast
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
@@ -60,19 +62,20 @@ def unrolled(graph: Graph) -> Plan:
     Dense layers have one for every weight, and no ROM that turns. A depthwise layer has one for every tap, as
     its stream brings a channel at a time. Where streams cannot bring more, a row takes a cycle per channel.
     """
+    held = shortcuts(graph)
     made: dict[str, Option] = {}
     for node in graph.nodes:
-        made[node.output] = max(options(graph, node, 1, made), key=lambda option: (
+        made[node.output] = max(options(graph, node, 1, made, held[node.name]), key=lambda option: (
             option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
     return _timed(graph, None, made)
 
 
-def _attempt(graph: Graph, budget: int, each: int) -> Plan:
+def _attempt(graph: Graph, held: Mapping[str, tuple[int, ...]], budget: int, each: int) -> Plan:
     """Plan every layer for `each` cycles per frame, and ask the cycle model."""
     made: dict[str, Option] = {}
     products = info(graph).multiplications
     for node in graph.nodes:
-        possible = list(options(graph, node, each, made))
+        possible = list(options(graph, node, each, made, held[node.name]))
         fast = [option for option in possible if option.layer.cycles <= each]
         if not fast:
             best = min(option.layer.cycles for option in possible)

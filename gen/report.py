@@ -1,5 +1,5 @@
 """Tables for people."""
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Group
@@ -9,6 +9,7 @@ from headrace.gen.graph import Graph
 from headrace.gen.info import NetworkInfo
 from headrace.gen.plan import Plan
 from headrace.gen.plan_table import PlanTable
+from headrace.gen.proof import Proof
 
 
 def _table(*columns: str, left: int = 1) -> Table:
@@ -16,6 +17,12 @@ def _table(*columns: str, left: int = 1) -> Table:
     for index, name in enumerate(columns):
         table.add_column(name, justify="left" if index < left else "right", no_wrap=True)
     return table
+
+
+def host_line(host: Iterable[str]) -> Iterator[str]:
+    """A line about the operators that the hardware leaves to the host, or none."""
+    if names := ", ".join(host):
+        yield f"left to the host: {names}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -33,7 +40,27 @@ def info_table(network: NetworkInfo) -> Any:
             str(layer.quantisation.zero_point), "..".join(map(str, layer.saturation)))
     return Group(f"{network.name}: input {_shape(network.input)}, output {_shape(network.output)}", table,
                  f"{len(network.layers)} layers, {network.weights:,} weights, "
-                 f"{network.multiplications:,} multiplications per frame")
+                 f"{network.multiplications:,} multiplications per frame", *host_line(network.host))
+
+
+def proof_table(proof: Proof) -> Any:
+    table = _table("layer", "operation", "channels", "linear", "tie band", "corrected", "constant",
+                   "corrections", "bits of M", "mean", "shift", "sums or pairs", "sum bits", left=2)
+    for layer in proof.layers:
+        table.add_row(
+            layer.name, layer.operation, f"{layer.channels:,}", *(str(count or "") for count in (
+                layer.linear, layer.tie_band, layer.corrected, layer.constant, layer.corrections)),
+            str(layer.multiplier_bits), f"{layer.mean_multiplier_bits:.1f}", str(layer.shift),
+            f"{layer.cases:,}", str(layer.sum_bits or ""))
+    return Group(table, proof_summary(proof))
+
+
+def proof_summary(proof: Proof) -> str:
+    total = proof.summary()
+    return (f"{total['channels']:,} channels in {len(proof.layers)} requantised layers: {total['linear']:,} "
+            f"linear, {total['tie_band']:,} with a tie band, {total['corrected']:,} corrected "
+            f"({total['corrections']:,} values), {total['constant']:,} constant; M has up to "
+            f"{total['multiplier_bits']} bits; all proved on all {total['cases']:,} reachable sums and pairs")
 
 
 def check_table(graph: Graph, counts: Mapping[str, int], frames: int) -> Any:
@@ -43,6 +70,12 @@ def check_table(graph: Graph, counts: Mapping[str, int], frames: int) -> Any:
         table.add_row(name, f"{frames * channels * height * width:,}", str(count))
     return Group(table, f"{frames} frames, {sum(counts.values())} mismatches between the integer reference "
                  f"and ONNX Runtime in {len(counts)} tensors")
+
+
+def quantisation(summary: Any) -> str:
+    noise = "none" if summary.sqnr is None else f"{summary.sqnr:.1f} dB below the output"
+    return (f"{summary.layers} layers; against the float network, on the calibration data: same greatest "
+            f"output in {summary.agreement} of {summary.samples}, quantisation noise {noise}")
 
 
 def simulation_table(result: Any, plan: Plan, answers: Any) -> Any:

@@ -33,6 +33,7 @@ from headrace.gen.lines import (
     offsets,
     slopes,
 )
+from headrace.gen.ranges import Range
 from headrace.gen.rules import Rule
 from headrace.hdl.requantisation import Requantisation
 
@@ -41,28 +42,15 @@ _BANDS = range(1, 21)  # of ties; float32 takes what is within 2**-17 of a half 
 _DIGITS = 21  # bits of a multiplier that leaves few sums to correct
 
 
-def reach(weight: Integers, lo: int, hi: int) -> tuple[Integers, Integers]:
-    """Return the least and the greatest sum of each channel of `weight` for inputs `lo` to `hi`."""
-    flat = weight.reshape(len(weight), -1)
-    return np.minimum(flat * lo, flat * hi).sum(1), np.maximum(flat * lo, flat * hi).sum(1)
-
-
-def conv(node: Conv, x: Tensor, y: Tensor) -> Requantisation:
-    """Find the constants for the sums of a convolution."""
-    weight = node.weight.astype(np.int64)
-    lowest, highest = reach(weight, x.quantisation.lo, x.quantisation.hi)
-    zeros = weight.reshape(len(weight), -1).sum(1) * x.quantisation.zero_point
-    return search(Rule(node.multiplier, node.bias - zeros, lowest, highest,
-                       y.quantisation.zero_point, node.lo, node.hi))
-
-
-def average(node: Pool | GlobalAveragePool, x: Tensor, y: Tensor) -> Requantisation:
-    """Find the constants for the sums of an average; one channel stands for all."""
-    kernel = node.window.kernel if isinstance(node, Pool) else (x.height, x.width)
-    lowest, highest = reach(np.ones((1, *kernel), np.int64), x.quantisation.lo, x.quantisation.hi)
-    bias = np.array([-kernel[0] * kernel[1] * x.quantisation.zero_point])
-    return search(Rule(np.array([node.multiplier], np.float32), bias, lowest, highest,
-                       y.quantisation.zero_point, node.lo, node.hi, isinstance(node, Pool)))
+def rule(node: Conv | Pool | GlobalAveragePool, x: Tensor, y: Tensor, sums: Range) -> Rule:
+    """Return the rule of a node for sums in this range; one channel stands for all of an average."""
+    zero_points, limits = (x.quantisation.zero_point, y.quantisation.zero_point), (node.lo, node.hi)
+    if isinstance(node, Conv):
+        zeros = node.weight.reshape(len(node.weight), -1).sum(1, dtype=np.int64) * zero_points[0]
+        return Rule(node.multiplier, node.bias - zeros, sums.lo, sums.hi, zero_points[1], *limits)
+    count, every = node.window.taps if isinstance(node, Pool) else x.height * x.width, sums.hull()
+    return Rule(np.array([node.multiplier], np.float32), np.array([-count * zero_points[0]]),
+                every.lo, every.hi, zero_points[1], *limits, isinstance(node, Pool))
 
 
 def search(rule: Rule) -> Requantisation:
@@ -190,16 +178,18 @@ def prove(rule: Rule, constants: Requantisation) -> None:
     The rule and the constants (without corrections) are monotonic functions of the sum: ``z`` is,
     and ``y`` is in ``z``, because the tie band only moves a step up, by less than a step. So it is
     enough to compare them at both ends of every run of equal results, and at the sums next to a
-    corrected one.
+    corrected one. This does not depend on how the constants were found.
     """
     ends, (lowest, highest) = rule.steps(), (rule.lowest[:, None], rule.highest[:, None])
-    assert ((rule(ends) >= rule.levels) | (ends > highest)).all()
-    assert ((rule(ends - 1) < rule.levels) | (ends <= lowest)).all()
+    if not (((rule(ends) >= rule.levels) | (ends > highest))
+            & ((rule(ends - 1) < rule.levels) | (ends <= lowest))).all():
+        raise AssertionError("wrong steps of a rule")
     beside: dict[int, list[int]] = {}
     for channel, value, _ in constants.corrections:
-        beside.setdefault(channel, []).extend([value - 1, value + 1])
+        beside.setdefault(channel, []).extend([value - 1, value, value + 1])
     more = np.repeat(lowest, max(map(len, beside.values()), default=0), axis=1)
     for channel, values in beside.items():
         more[channel, :len(values)] = values
     s = np.clip(np.concatenate([ends, ends - 1, lowest, highest, more], axis=1), lowest, highest)
-    assert (constants.model(s) == rule(s)).all(), "wrong requantiser constants"
+    if not (constants.model(s) == rule(s)).all():  # no assert: this is checked in an optimised Python, too
+        raise AssertionError("wrong requantiser constants")

@@ -23,7 +23,8 @@ class Rule:
 
     def __call__(self, s: Integers) -> Integers:
         """Evaluate as ONNX Runtime does. `s` is channels x anything."""
-        y = (s + self.bias[:, None]).astype(np.float32) * self.multiplier[:, None]
+        with np.errstate(over="ignore", under="ignore"):
+            y = (s + self.bias[:, None]).astype(np.float32) * self.multiplier[:, None]
         if self.zero_point_first:
             y = np.rint(y + np.float32(self.zero_point))
         else:

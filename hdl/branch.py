@@ -1,6 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """Where streams part and meet again: fork, shortcut, add."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from amaranth import Array, Module, ShapeLike, Signal
 from amaranth.lib import stream, wiring
@@ -105,6 +105,20 @@ class Shortcut(wiring.Component):
         return m
 
 
+def held_rows(m: Module, platform: object, inputs: Mapping[str, stream.Interface],
+              formats: Sequence[RowFormat], rows: Sequence[int]) -> list[stream.Interface]:
+    """Return a component's input streams, behind a :class:`Shortcut` those of which rows are held."""
+    operands: list[stream.Interface] = []
+    for (name, port), format_, count in zip(inputs.items(), formats, rows, strict=True):
+        if count:
+            shortcut = Shortcut(i=format_, rows=count)
+            place(m, platform, f"shortcut_{name}", shortcut)
+            wiring.connect(m, wiring.flipped(port), shortcut.i)
+            port = shortcut.o
+        operands.append(port)
+    return operands
+
+
 class Add(wiring.Component):
     """``y = sat((a * M_a + b * M_b + offset) >> shift)``: adds two streams beat by beat in :class:`Scale`.
 
@@ -130,7 +144,7 @@ class Add(wiring.Component):
 
     def __init__(self, *, a: RowFormat, b: RowFormat, o: RowFormat, scaling: AddRequantisation, steps: int,
                  rows: Sequence[int]) -> None:
-        self.formats, self.rows = (a, b), rows
+        self.formats, self.rows = (a, b), tuple(rows)
         self.scaling = scaling
         self.scale = Scale(operands={"a": a.shape, "b": b.shape}, o=o,
                            scaling=scaling, steps=steps)
@@ -144,16 +158,7 @@ class Add(wiring.Component):
         m = Module()
         place(m, platform, "scale", self.scale)
         wiring.connect(m, self.scale.o, wiring.flipped(self.o))
-        operands: list[stream.Interface] = []
-        for name, port, rows, format_ in zip("ab", (self.a, self.b), self.rows, self.formats,
-                                             strict=True):
-            if rows:
-                shortcut = Shortcut(i=format_, rows=rows)
-                place(m, platform, f"shortcut_{name}", shortcut)
-                wiring.connect(m, wiring.flipped(port), shortcut.i)
-                port = shortcut.o
-            operands.append(port)
-        a, b = operands
+        a, b = held_rows(m, platform, {"a": self.a, "b": self.b}, self.formats, self.rows)
         m.d.comb += [self.scale.i.valid.eq(a.valid & b.valid),
                      a.ready.eq(self.scale.i.ready), b.ready.eq(self.scale.i.ready)]
         for lane, x, y in zip(self.scale.i.payload, a.payload, b.payload, strict=True):

@@ -1,6 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """Global average pooling."""
-from amaranth import Module, Mux, Shape, Signal, signed, unsigned
+from amaranth import Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,6 +21,8 @@ class GlobalPool(wiring.Component):
     Parameters
     ----------
     i, o : :class:`RowFormat`
+    sum : :class:`Shape`
+        Shape that holds every finished sum; unfinished ones may wrap.
     scaling : :class:`Requantisation`
     requantise_steps : :class:`int`
         Cycles the requantiser may take per output.
@@ -34,18 +36,13 @@ class GlobalPool(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, *, i: RowFormat, o: RowFormat, scaling: Requantisation, requantise_steps: int) -> None:
+    def __init__(self, *, i: RowFormat, o: RowFormat, sum: Shape, scaling: Requantisation,
+                 requantise_steps: int) -> None:
         self.formats = i, o
-        self.row_sum, self.sum = self._sums(i.width), self._sums(i.width * i.height)
-        self.scaling = scaling
-        self.requantise = Requantise(sum=self.sum, count=1, o=o, scaling=scaling,
+        self.sum, self.scaling = sum, scaling
+        self.requantise = Requantise(sum=sum, count=1, o=o, scaling=scaling,
                                      steps=requantise_steps)
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
-
-    def _sums(self, count: int) -> Shape:
-        shape = self.formats[0].shape
-        width = shape.width + (count - 1).bit_length()
-        return signed(width) if shape.signed else unsigned(width)
 
     def model(self, x: Image) -> Image:
         """Compute a C x 1 x 1 image from a C x H x W one, bit for bit."""
@@ -59,7 +56,7 @@ class GlobalPool(wiring.Component):
         held = Ring(word=data.ArrayLayout(self.sum, 1), columns=1, depth=i.channels)
         place(m, platform, "held", held)
 
-        across = Signal(self.row_sum, reset_less=True)
+        across = Signal(self.sum, reset_less=True)
         present, take = Signal(), Signal()
         m.d.comb += self.i.ready.eq(~present | take)
         with m.If(self.i.ready):

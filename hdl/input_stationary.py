@@ -32,7 +32,7 @@ class InputStationary(wiring.Component):
         Shape of a weight.
     weights : sequence of shape [C_out][C_in]
     sum : :class:`Shape`
-        Shape that holds every partial sum.
+        Shape that holds every finished sum; unfinished ones may wrap.
     p_in, p_out : :class:`int`
         Operands used and outputs computed per step: divisors of ``C_in`` and ``C_out``.
     drain : :class:`bool`

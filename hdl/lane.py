@@ -116,7 +116,9 @@ class MaxLane(wiring.Component):
             choices = [self.x[group * self.p_in + index] for group in range(self.groups)]
             operand = Signal(self.shape, name=f"x{index}")
             m.d.comb += operand.eq(choices[0] if self.groups == 1 else Array(choices)[self.select])
-            best = Mux(operand > best, operand, best)
+            greater = Signal(self.shape, name=f"greater{index}")  # keeps the expression from doubling
+            m.d.comb += greater.eq(Mux(operand > best, operand, best))
+            best = greater
         m.d.comb += self.max.eq(best)
         with m.If(self.step):
             m.d.sync += held.eq(self.max)

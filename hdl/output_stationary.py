@@ -40,7 +40,7 @@ class OutputStationary(wiring.Component):
     weights : sequence of shape [C_out][C_in * taps]
         Taps in the order channel, row, column.
     sum : :class:`Shape`
-        Shape that holds every partial sum.
+        Shape that holds every finished sum; unfinished ones may wrap.
     p_in : :class:`int`
         Operands used per step: a divisor of the window's taps, or a multiple that divides ``C_in * taps``.
     p_out : :class:`int`

@@ -39,9 +39,12 @@ class Digits:
 
     @cached_property
     def exceptions(self) -> list[list[tuple[tuple[int, ...], int]]]:
-        """Operands whose result is corrected, and by how much, by channel; they repeat."""
+        """Operands whose result is corrected, and by how much, by channel; they repeat.
+
+        Not those of an addition: they are the same for all channels, and each lane knows them.
+        """
         if isinstance(self.scaling, AddRequantisation):
-            return [[((a, b), delta) for a, b, delta in self.scaling.corrections]]
+            return [[]]
         found: list[list[tuple[tuple[int, ...], int]]] = [[] for _ in self.scaling.offsets]
         for channel, x, delta in self.scaling.corrections:
             found[channel].append(((x,), delta))
@@ -133,7 +136,7 @@ class ScaleLane(wiring.Component):
     control : :py:`In(Digits.signature)`
         Broadcast to all lanes: the digits of the multipliers, the digit of the offset (in the last step all
         that is left of it), which of the bits dropped in this step lie at or above the tie bit, single
-        operands whose result is one off, and whether a step is taken and is the last.
+        sums whose result is one off, and whether a step is taken and is the last.
     y : :py:`Out(shape)`
         Valid in the last step, in the same cycle.
     """
@@ -177,6 +180,14 @@ class ScaleLane(wiring.Component):
         for exception in control.exceptions:
             met = exception.active & (exception.x.as_value() == self.x.as_value())
             limited = limited + (met & exception.up) - (met & ~exception.up)
+        if isinstance(form, AddRequantisation) and form.corrections:
+            correction = Signal(signed(2))
+            with m.Switch(self.x.as_value()):
+                for up in (1, -1):
+                    with m.Case(*(digits.operand_layout.const({"a": a, "b": b}).as_value()
+                                  for a, b, delta in form.corrections if delta == up)):
+                        m.d.comb += correction.eq(up)
+            limited = limited + correction
         m.d.comb += self.y.eq(limited)
         return m
 

@@ -146,7 +146,7 @@ class Depthwise(wiring.Component):
         Shape of a weight.
     weights : sequence of shape [C_out][taps], or None
     sum : :class:`Shape`
-        Shape that holds every partial sum.
+        Shape that holds every finished sum; unfinished ones may wrap.
     scaling : :class:`Requantisation`
     requantise_steps : :class:`int`
         Cycles the requantiser may take per output.

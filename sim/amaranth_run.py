@@ -30,11 +30,12 @@ def run(component: Any, *, inputs: Mapping[str, npt.NDArray[np.uint8]], outputs:
     :exc:`HeadraceError`
         If nothing moves for :py:`deadline` cycles.
     """
-    streams = {name: getattr(component, name) for name in (*inputs, *outputs)} | dict(probes or {})
+    ports = [name for name in (*inputs, *outputs) if name not in (probes or {})]
+    streams = {name: getattr(component, name) for name in ports} | dict(probes or {})
     sampled = [Value.cast(part) for stream in streams.values()
                for part in (stream.valid, stream.ready, stream.payload)]
     willing = {name: pattern(valid, name) for name in inputs}
-    willing |= {name: pattern(ready, name) for name in outputs}
+    willing |= {name: pattern(ready, name) for name in outputs if name in ports}
     cycles: dict[str, list[int]] = {name: [] for name in streams}
     payloads: dict[str, list[int]] = {name: [] for name in streams}
     beats = {name: [int.from_bytes(row.tobytes(), "little") for row in rows]
@@ -58,7 +59,7 @@ def run(component: Any, *, inputs: Mapping[str, npt.NDArray[np.uint8]], outputs:
                     ctx.set(Value.cast(streams[name].payload), beats[name][sent[name]])
                     sent[name] += 1
                 ctx.set(streams[name].valid, pending[name])
-            for name in outputs:
+            for name in willing.keys() - inputs.keys():
                 ctx.set(streams[name].ready, int(willing[name][now % len(willing[name])]))
             _, _, *values = await ctx.tick().sample(*sampled)
             for index, name in enumerate(streams):

@@ -78,7 +78,7 @@ class Simulation:
         inputs : mapping from stream to array (beats, bytes)
             What to send. An input that is left out stays idle.
         outputs : mapping from stream to :class:`int`
-            Beats to wait for, for every output.
+            Beats to wait for, for every output and any probe.
         probes : collection of streams
             Streams to record.
         valid, ready : mapping from stream to :data:`Pattern`
@@ -101,7 +101,7 @@ class Simulation:
                                  f"not {beats.shape!r}")
             willing = pattern(valid if stream.kind == cxxrtl.INPUT else ready, name)
             entry.name, entry.kind, entry.width = name.encode(), stream.kind, stream.width
-            entry.count = outputs[name] if stream.kind == cxxrtl.OUTPUT else len(beats)
+            entry.count = len(beats) if stream.kind == cxxrtl.INPUT else outputs.get(name, 0)
             entry.beats, entry.pattern, entry.period = beats.ctypes.data, willing.ctypes.data, len(willing)
             kept += [beats, willing]
         interruption: list[BaseException] = []

@@ -204,7 +204,7 @@ struct Pins {
 		return true;
 	}
 
-	bool complete() const { return stream->kind != OUTPUT || int64_t(cycle.size()) >= stream->count; }
+	bool complete() const { return stream->kind == INPUT || int64_t(cycle.size()) >= stream->count; }
 
 	void hand_over() {
 		stream->seen = cycle.size();

@@ -4,11 +4,11 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import prod
 from os import PathLike
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from PIL import Image
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph, Tensor
 from headrace.sim.reference import Activations
+
+Number = TypeVar("Number", np.int16, np.float32)
 
 MAX_BYTES = 1 << 30  # of one array
 _MODES = {1: "L", 3: "RGB"}
@@ -30,6 +32,8 @@ _DAMAGE = (ValueError, SyntaxError, EOFError, IndexError, KeyError, MemoryError,
 
 def load(paths: Iterable[str | PathLike[str]], graph: Graph) -> Activations:
     """Read inputs for `graph` from one or more files, (N, C, H, W).
+
+    That is the order of the arrays for every network, also if its ONNX file takes N x H x W x C.
 
     ``.npz``
         The array ``x``, or the only array.
@@ -48,13 +52,30 @@ def load(paths: Iterable[str | PathLike[str]], graph: Graph) -> Activations:
         If a file cannot be read, or its values or shape do not fit.
     """
     target = graph.tensors[graph.input]
+
+    def read(path: Path) -> Activations:
+        values = array(path)
+        return _image(path, target) if values is None else _integers(values, target, path)
+
+    return gather(paths, read)
+
+
+def gather(paths: Iterable[str | PathLike[str]],
+           read: Callable[[Path], npt.NDArray[Number]]) -> npt.NDArray[Number]:
+    """Concatenate what ``read`` makes of each file; what damaged files raise becomes one line.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If there is no file, or one cannot be read.
+    """
     arrays = []
     for path in map(Path, paths):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
-                arrays.append(_load(path, target))
+                arrays.append(read(path))
         except OSError as error:
             reason = error.strerror or "not an image that Pillow knows"
             raise HeadraceError(f"{path}: cannot be read: {reason}") from error
@@ -65,15 +86,25 @@ def load(paths: Iterable[str | PathLike[str]], graph: Graph) -> Activations:
     return np.concatenate(arrays)
 
 
-def _load(path: Path, target: Tensor) -> Activations:
+def array(path: Path) -> npt.NDArray[np.generic] | None:
+    """Return the array in a file; None if it is neither .npz nor .npy."""
     match path.suffix.lower():
         case ".npz":
-            return _integers(_npz(path), target, path)
+            return _npz(path)
         case ".npy":
             with path.open("rb") as file:
-                return _integers(_npy(file, path.stat().st_size, path), target, path)
+                return _npy(file, path.stat().st_size, path)
         case _:
-            return _image(path, target)
+            return None
+
+
+def pixels(path: Path, channels: int, height: int, width: int) -> npt.NDArray[np.uint8] | None:
+    """Return an image file as (channels, height, width), resized as `load` says; None if it cannot be."""
+    if channels not in _MODES or height * width == 1:
+        return None
+    with Image.open(path) as source:
+        image = _fit(source.convert(_MODES[channels]), height, width)
+    return np.asarray(image, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def _npz(path: Path) -> npt.NDArray[np.generic]:
@@ -125,15 +156,11 @@ def _integers(array: npt.NDArray[np.generic], target: Tensor, path: Path) -> Act
 
 
 def _image(path: Path, target: Tensor) -> Activations:
-    channels, height, width = target.shape
-    if channels not in _MODES or height * width == 1:
+    image = pixels(path, *target.shape)
+    if image is None:
         raise HeadraceError(f"{path}: an image cannot be the network's input of shape "
                             f"{target.shape}; .npz and .npy are supported")
-    with Image.open(path) as source:
-        image = _fit(source.convert(_MODES[channels]), height, width)
-    pixels = np.asarray(image, np.int16).reshape(1, height, width, channels).transpose(0, 3, 1, 2)
-    q = target.quantisation
-    return pixels + np.int16(q.lo)
+    return image[None].astype(np.int16) + np.int16(target.quantisation.lo)
 
 
 def _fit(image: Image.Image, height: int, width: int) -> Image.Image:

@@ -20,24 +20,27 @@ from headrace.gen.graph import Graph
 from headrace.sim import reference
 from headrace.sim.reference import Activations, Integers
 
-_ERRORS = tuple(
+ERRORS = tuple(
     getattr(ort_errors, name)
     for name in ("EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph",
                  "InvalidProtobuf", "NoModel", "NotImplemented", "RuntimeException"))
 
-_LOG_ERRORS_ONLY = 3
-ort.set_default_logger_severity(_LOG_ERRORS_ONLY)
+_LOG_FATAL_ONLY = 4  # errors are raised
+ort.set_default_logger_severity(_LOG_FATAL_ONLY)
 
 
-def tensors(path: str | PathLike[str], graph: Graph, x: Integers) -> dict[str, Activations]:
-    """Every tensor of `graph` by name, (N, C, H, W), as ONNX Runtime computes it from `path`.
+def tensors(path: str | PathLike[str], graph: Graph, x: Integers, *,
+            cut: str | None = None) -> dict[str, Activations]:
+    """Every tensor of `graph` that is in `path`, by name, (N, C, H, W), as ONNX Runtime computes it.
 
     Parameters
     ----------
     path
         The ONNX file that `graph` was imported from.
     x
-        Quantised inputs (N, C, H, W).
+        Quantised inputs (N, C, H, W), also if the file's input is N x H x W x C.
+    cut
+        The tensor at which `graph` ends, if it was imported with one.
 
     Raises
     ------
@@ -45,13 +48,13 @@ def tensors(path: str | PathLike[str], graph: Graph, x: Integers) -> dict[str, A
         If ONNX Runtime refuses the model, or computes part of it without integers.
     """
     path = Path(path)
-    names = [name for name in graph.tensors if name != graph.input]
     try:
-        session = _session(path, graph)
+        session = _session(path, graph, cut)
+        names = [output.name for output in session.get_outputs()]
         (source,) = session.get_inputs()
         feeds = _feeds(graph, x, real=source.type == "tensor(float)").reshape(len(x), *source.shape)
         runs = [session.run(names, {source.name: feed}) for feed in feeds]
-    except _ERRORS as error:
+    except ERRORS as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise HeadraceError(f"{path}: ONNX Runtime cannot run it: {reason}") from error
     results = {graph.input: x.astype(np.int16)}
@@ -62,26 +65,26 @@ def tensors(path: str | PathLike[str], graph: Graph, x: Integers) -> dict[str, A
 
 
 def compare(graph: Graph, path: str | PathLike[str], x: Integers, *,
-            layers: bool = False) -> dict[str, int]:
+            layers: bool = False, cut: str | None = None) -> dict[str, int]:
     """Count, for each tensor, the elements in which the reference and ONNX Runtime differ.
 
     ``layers`` feeds each node of the reference with ONNX Runtime's tensors, so that a difference
     is counted only where it arises.
     """
-    theirs = tensors(path, graph, x)
+    theirs = tensors(path, graph, x, cut=cut)
     if layers:
         ours = {graph.input: theirs[graph.input]}
         for node in graph.nodes:
-            inputs = [theirs[name] for name in node.inputs]
+            inputs = [theirs.get(name, ours[name]) for name in node.inputs]
             ours[node.output] = reference.apply(node, inputs, graph.tensors)
     else:
         ours = reference.run(graph, x)
-    return {name: int(np.count_nonzero(ours[name] != theirs[name])) for name in graph.tensors}
+    return {name: int(np.count_nonzero(ours[name] != values)) for name, values in theirs.items()}
 
 
-def _session(path: Path, graph: Graph) -> ort.InferenceSession:
+def _session(path: Path, graph: Graph, cut: str | None) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.log_severity_level = _LOG_ERRORS_ONLY
+    options.log_severity_level = _LOG_FATAL_ONLY
     options.intra_op_num_threads = 1
     if any(tensor.quantisation.signed for tensor in graph.tensors.values()):
         options.add_session_config_entry("session.qdqisint8allowed", "1")
@@ -90,7 +93,7 @@ def _session(path: Path, graph: Graph) -> ort.InferenceSession:
     with TemporaryDirectory() as folder:
         optimised = Path(folder, "optimised.onnx")
         options.optimized_model_filepath = str(optimised)
-        session = ort.InferenceSession(onnx_probe.probe(path, graph), options,
+        session = ort.InferenceSession(onnx_probe.probe(path, graph, cut), options,
                                        providers=["CPUExecutionProvider"])
         rounding = onnx_probe.float_operators(optimised)
     if rounding:

@@ -6,7 +6,19 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Node, Pool, Tensor, Window
+from headrace.gen.graph import (
+    Add,
+    Concat,
+    Conv,
+    GlobalAveragePool,
+    Graph,
+    Lookup,
+    Node,
+    Pool,
+    Tensor,
+    Upsample,
+    Window,
+)
 from headrace.gen.rules import AddRule
 
 Integers = npt.NDArray[np.integer]
@@ -93,6 +105,12 @@ def apply(node: Node, inputs: list[Activations], tensors: dict[str, Tensor]) -> 
         case Add():
             return add(*inputs, zero_points=(zp, tensors[node.inputs[1]].quantisation.zero_point),
                        factors=node.factors, zero_point=y_zp, lo=node.lo, hi=node.hi)
+        case Lookup():
+            return node.table[x - tensors[node.inputs[0]].quantisation.lo]
+        case Concat():
+            return np.concatenate(inputs, axis=1)
+        case Upsample():
+            return x.repeat(node.factors[0], axis=2).repeat(node.factors[1], axis=3)
 
 
 def accumulate(node: Conv, x: Activations, zero_point: int) -> npt.NDArray[np.float64]:
@@ -104,11 +122,12 @@ def accumulate(node: Conv, x: Activations, zero_point: int) -> npt.NDArray[np.fl
     acc: npt.NDArray[np.float64] | None = None
     for (row, column), tap in _taps(x.astype(np.float64) - zero_point, node.window, outside=0):
         factors = weight[:, :, row, column]
+        n, channels, height, width = tap.shape
         if node.depthwise:
-            term = tap * factors[:, 0, None, None]
+            term = tap[:, :, None] * factors.reshape(channels, -1, 1, 1)
         else:
-            n, channels, height, width = tap.shape
-            term = (factors @ tap.reshape(n, channels, -1)).reshape(n, -1, height, width)
+            term = factors @ tap.reshape(n, channels, -1)
+        term = term.reshape(n, -1, height, width)
         acc = term if acc is None else np.add(acc, term, out=acc)
     assert acc is not None
     acc += node.bias[:, None, None]

@@ -102,9 +102,12 @@ def run(graph: Graph, plan: Plan, x: Integers, *, engine: Engine = "cxxrtl", val
     """
     network = elaborate.network(graph, plan)
     streams = network.streams()
-    image, out = graph.tensors[graph.input], graph.tensors[graph.output]
+    image, formats = graph.tensors[graph.input], elaborate.row_formats(graph, plan)
+    # Of layers, too: the network's output may be complete before rows that no window reaches have come.
+    beats_each = {"o": formats[graph.output].beats} | {
+        node.name: formats[node.output].beats for node in graph.nodes}
     common: dict[str, Any] = dict(
-        inputs={"i": pack(x, image)}, outputs={"o": len(x) * out.height * out.channels},
+        inputs={"i": pack(x, image)}, outputs={name: len(x) * count for name, count in beats_each.items()},
         valid={"i": valid}, ready={"o": ready}, deadline=DEADLINE, progress=progress)
     if engine == "amaranth":
         beats = amaranth_run.run(network, probes=streams, **common)

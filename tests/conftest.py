@@ -1,7 +1,8 @@
 from pathlib import Path
 
 import pytest
-from small_models import every_operator
+
+from small_models import branches, every_operator
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -28,5 +29,11 @@ def digits_images(digits: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that uses every operator."""
+    """A network that uses every operator but those of `branched`."""
     return every_operator(tmp_path_factory.mktemp("small") / "small.onnx")
+
+
+@pytest.fixture(scope="session")
+def branched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network with Concat, Resize and tables."""
+    return branches(tmp_path_factory.mktemp("branched") / "branched.onnx")

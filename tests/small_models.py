@@ -1,4 +1,4 @@
-"""A small network that uses every operator."""
+"""Small networks that use every operator."""
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,10 @@ SHAPE = (3, 8, 6)
 
 
 def every_operator(path: Path) -> Path:
-    """Save a network of dense, depthwise and pointwise convolutions, pools, a residual and a classifier."""
+    """Save a network of dense, depthwise and pointwise convolutions, pools, a residual and a classifier.
+
+    What moves values or looks them up is in :func:`branches`.
+    """
     rng = np.random.default_rng(7)
 
     def weight(*shape: int) -> np.ndarray:
@@ -33,4 +36,28 @@ def every_operator(path: Path) -> Path:
                                 model.weight("fc_w", weight(5, 6), 0.02, 0, 0)], Q(0.1, 128), name="fc",
                        transB=1)
     model.output(x, (5,))
+    return model.save(path)
+
+
+def branches(path: Path) -> Path:
+    """Save a network whose branches meet in concatenations, one of them enlarged, with tables in between."""
+    rng = np.random.default_rng(8)
+
+    def weight(*shape: int) -> np.ndarray:
+        return rng.integers(-100, 100, shape).astype(np.int8)
+
+    model = QdqModel()
+    x = model.input(SHAPE, Q(0.02, 120))
+    a = model.conv(x, weight(4, 3, 3, 3), Q(0.05, 100), name="stem", pads=[1, 1, 1, 1])
+    leaky = model.operator("LeakyRelu", [a], Q(0.04, 90), name="leaky", alpha=0.1)
+    half = model.operator("MaxPool", [leaky], Q(0.03, 80), name="half", kernel_shape=[2, 2], strides=[2, 2])
+    wide = model.conv(half, weight(3, 4, 3, 3), Q(0.06, 70), name="wide", pads=[1, 1, 1, 1])
+    thin = model.conv(half, weight(2, 4, 1, 1), Q(0.06, 70), name="thin", clip="Relu")
+    both = model.operator("Concat", [wide, half, thin], Q(0.06, 70), name="both", axis=1)
+    large = model.operator(
+        "Resize", [both, model.constant("roi", np.zeros(0, np.float32)),
+                   model.constant("factors", np.array([1, 1, 2, 2], np.float32))], Q(0.06, 70), name="large",
+        coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    y = model.operator("Concat", [large, a], Q(0.07, 128), name="y", axis=1)
+    model.output(y, (13, *SHAPE[1:]))
     return model.save(path)

@@ -11,6 +11,7 @@ from headrace.gen import build, verilog, yosys
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
+from headrace.gen.proof import prove
 
 _BUILD = """
 import sys
@@ -35,7 +36,7 @@ def test_same_bytes_every_time(digits: Path, tmp_path: Path) -> None:
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
     assert one == two
     names = [f"rtl/{line}" for line in one["rtl/files.f"].decode().split()]
-    assert sorted([*names, "rtl/files.f", "plan.json"]) == sorted(one)
+    assert sorted([*names, "rtl/files.f", "plan.json", "proof.json"]) == sorted(one)
     assert {f"rtl/{node.name}.v" for node in load(digits).nodes} <= set(one)
     text = b"".join(one.values()).decode()
     assert str(tmp_path) not in text and "Yosys" not in text and "verilog_backend" not in text
@@ -50,7 +51,7 @@ def test_each_lane_is_written_once(digits: Path) -> None:
 
 def test_verilog_has_no_memory_that_is_written(digits: Path, tmp_path: Path) -> None:
     graph = load(digits)
-    files = build.build(graph, plan(graph), tmp_path / "out")
+    files, _ = build.build(graph, plan(graph), tmp_path / "out")
     script = [*(f"read_verilog {path.name}" for path in files), "hierarchy -check -top top", "proc",
               "memory_collect", "select -assert-none t:$memwr* t:$mem_v2 r:WR_PORTS>0 %i",
               "select -assert-min 10 t:$mem_v2", ""]
@@ -65,6 +66,7 @@ def test_earlier_build_is_replaced_and_nothing_else(small: Path, tmp_path: Path)
     build.build(graph, plan(graph, cycles=5000), folder)
     assert not (folder / "rtl" / "stale.v").exists()
     assert json.loads((folder / "plan.json").read_text())["cycles_per_frame_budget"] == 5000
+    assert json.loads((folder / "proof.json").read_text()) == prove(graph).to_json()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(HeadraceError, match=r"^.*mine exists and is not the output of an earlier build: "

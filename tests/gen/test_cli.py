@@ -9,6 +9,8 @@ from onnx import helper
 from PIL import Image
 
 from headrace.gen.cli import main
+from headrace.gen.onnx_import import load
+from headrace.gen.proof import prove
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -32,7 +34,17 @@ def test_build(capsys: pytest.CaptureFixture[str], small: Path, tmp_path: Path) 
     code, out, err = run(capsys, "build", small, "-o", tmp_path / "out", "--cycles", 5000)
     assert (code, err) == (0, "")
     assert (tmp_path / "out" / "rtl" / "top.v").exists()
+    assert "51 channels in 9 requantised layers" in out
     assert json.loads((tmp_path / "out" / "plan.json").read_text())["cycles_per_frame_budget"] == 5000
+
+
+def test_proof(capsys: pytest.CaptureFixture[str], digits: Path) -> None:
+    code, out, err = run(capsys, "proof", digits, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == prove(load(digits)).to_json()
+    code, out, err = run(capsys, "proof", digits)
+    assert (code, err) == (0, "") and "214 channels in 15 requantised layers" in out
+    assert any(line.split()[:3] == ["gemm_classifier", "convolution", "10"] for line in out.splitlines())
 
 
 @pytest.mark.parametrize("engine", ("cxxrtl", "amaranth"))

@@ -156,4 +156,4 @@ def test_external_data_in_a_constant_node(tmp_path: Path) -> None:
     model.nodes.insert(0, helper.make_node("Constant", [], ["scale"], name="k", value=value))
     next(node for node in model.nodes if node.name == "x_q").input[1] = "scale"
     assert message(model.save(tmp_path / "x.onnx")) == (
-        "Constant 'k': external data is supported for initialisers only")
+        "constant 'scale': external data is supported for initialisers only")

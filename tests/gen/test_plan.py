@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from headrace.gen.dependence import SLACK, shortcut_rows
+from headrace.gen.dependence import SLACK, shortcuts
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Add, Conv, Graph, Node, Quantisation, Tensor
 from headrace.gen.planner import default_budget, plan
@@ -43,17 +43,17 @@ def residual(kernels: list[int], *, dense: bool, height: int = 12) -> Graph:
 @pytest.mark.parametrize("kernels, rows", (([1], 1), ([3], 2), ([3, 3], 3), ([1, 3, 1], 2), ([5, 3], 4)))
 def test_shortcut_holds_the_rows_that_a_window_looks_ahead(kernels: list[int], rows: int) -> None:
     graph = residual(kernels, dense=True)
-    assert shortcut_rows(graph, graph.nodes[-1]) == (0, rows + SLACK)
+    assert shortcuts(graph)["add"] == (0, rows + SLACK)
 
 
 def test_shortcut_past_depthwise_layers_counts_their_flush() -> None:
     graph = residual([3, 3], dense=False)
-    assert shortcut_rows(graph, graph.nodes[-1]) == (0, 3 + SLACK)
+    assert shortcuts(graph)["add"] == (0, 3 + SLACK)
 
 
 def test_shortcut_never_holds_more_than_the_image() -> None:
     graph = residual([3, 3, 3], dense=True, height=3)
-    assert shortcut_rows(graph, graph.nodes[-1]) == (0, 3)
+    assert shortcuts(graph)["add"] == (0, 3)
 
 
 @pytest.mark.parametrize("budget", (1200, 2500, 10_000))

@@ -95,11 +95,10 @@ def make(name: str, *, steps: int, tie: int | None, shape: Any,
                     first=first_group(leaves, height, leaves.stride[0])))
     if kind is not MaxPool:
         random = requantisation(rng, outputs, tie=tie, shape=shape)
-        common |= dict(scaling=scaling or random, requantise_steps=steps)
+        common |= dict(scaling=scaling or random, requantise_steps=steps, sum=signed(20))
     if kind not in (MaxPool, GlobalPool):
         taps = window.taps if kind is Depthwise else channels * window.taps
-        common |= dict(weights=rng.integers(-8, 8, (outputs, taps)).tolist(), weight=signed(4),
-                       sum=signed(20))
+        common |= dict(weights=rng.integers(-8, 8, (outputs, taps)).tolist(), weight=signed(4))
     if kind in (OutputStationary, Depthwise):
         common |= dict(window=window, pad=3)
     if kind is MaxPool:

@@ -10,6 +10,7 @@ from headrace.gen.graph import Graph
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
 from headrace.sim import inputs, verify
+from onnx_models import Q, QdqModel
 
 
 def patterns(seed: int) -> dict[str, np.ndarray]:
@@ -42,9 +43,10 @@ def test_digits_compiled(digits: Path, digits_images: Path) -> None:
 
 
 @pytest.mark.parametrize("stalls", (None, 2, 3))
-@pytest.mark.parametrize("cycles", (None, 1500))
-def test_simulators_agree_on_every_beat(small: Path, cycles: int | None, stalls: int | None) -> None:
-    graph = load(small)
+@pytest.mark.parametrize("network, cycles", (("small", None), ("small", 1500), ("branched", None)))
+def test_simulators_agree_on_every_beat(network: str, cycles: int | None, stalls: int | None,
+                                        request: pytest.FixtureRequest) -> None:
+    graph = load(request.getfixturevalue(network))
     layout = plan(graph, cycles=cycles)
     options = patterns(stalls) if stalls else {}
     slow, fast = (verify.run(graph, layout, frames(graph, 3), engine=engine, **options)
@@ -73,6 +75,19 @@ def test_consumer_that_stops_for_a_whole_frame_changes_nothing(small: Path) -> N
     ready[1000:9000] = False
     result = verify.run(graph, plan(graph), frames(graph, 6), ready=ready)
     assert sum(result.mismatches.values()) == 0
+
+
+@pytest.mark.parametrize("engine", ("amaranth", "cxxrtl"))
+def test_rows_that_no_window_reaches_are_seen(tmp_path: Path, engine: verify.Engine) -> None:
+    """The network's last beat leaves before the first layer's last row."""
+    model = QdqModel()
+    weight = np.array([[[[50]], [[-70]]], [[[99]], [[3]]]], np.int8)
+    x = model.conv(model.input((2, 9, 3), Q(0.1, 3)), weight, Q(0.2, 9), name="a")
+    model.conv(x, weight, Q(0.3, 7), name="b", strides=[5, 1])
+    model.output("b_dq", (2, 2, 3))
+    graph = load(model.save(tmp_path / "net.onnx"))
+    result = verify.run(graph, plan(graph), frames(graph, 2), engine=engine)
+    assert not any(result.mismatches.values())
 
 
 def test_mismatch_is_named(small: Path) -> None:

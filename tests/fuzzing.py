@@ -1,0 +1,140 @@
+"""Damaged models put through the importer, within limits of memory and time.
+
+:py:`limit()` leaves a process no more than 256 MiB of address space beyond what it has after the imports;
+what wants more meets a MemoryError, which is a failure like any other exception. Address space is stricter
+than resident memory: what is reserved and never touched counts too. An audit hook sees every file that is
+opened.
+"""
+import random
+import resource
+import signal
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto
+
+from headrace.gen import constants
+from headrace.gen.errors import HeadraceError
+from headrace.gen.onnx_import import load
+from headrace.gen.planner import plan
+from onnx_models import Q, QdqModel
+from onnx_mutations import mutate
+from small_models import every_operator
+
+MEMORY = 256 << 20  # bytes
+SECONDS = 5.0  # for one file
+
+
+def sound(folder: Path) -> list[bytes]:
+    """Return small models to start from; what one of them reads is in the folder."""
+    models = with_external_data(folder), exported(), operator_oriented()
+    return [every_operator(folder / "small.onnx").read_bytes(),
+            *(model.proto().SerializeToString() for model in models)]
+
+
+def with_external_data(folder: Path) -> QdqModel:
+    """int8, per channel, an integer input."""
+    rng = np.random.default_rng(0)
+    model = QdqModel()
+    q = Q(0.1, -3, np.int8)
+    x = model.input((2, 5, 4), q, real=False)
+    x = model.conv(x, rng.integers(-99, 99, (4, 2, 3, 3)).astype(np.int8), q, name="c", bias=np.arange(4),
+                   scale=np.full(4, 0.02, np.float32), auto_pad="SAME_UPPER", clip=(0.0, 6.0))
+    model.operator("AveragePool", [x], q, name="y", kernel_shape=[5, 4])
+    model.output("y_q", (4, 1, 1), np.int8)
+    (weight,) = (tensor for tensor in model.initialisers if tensor.name == "c_w_q")
+    (folder / "weights.bin").write_bytes(weight.raw_data)
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="weights.bin")
+    return model
+
+
+def exported() -> QdqModel:
+    """What exporters leave around the operators: N x H x W x C, Pad, BatchNormalization, MatMul, Softmax."""
+    rng = np.random.default_rng(1)
+    q, wide = Q(0.05, 128), Q(0.1, 128)
+    model = QdqModel(opset=13)
+    x = model.node("Transpose", [model.input((5, 6, 3), q)], "nchw", perm=[0, 3, 1, 2])
+    x = model.node("Pad", [x, model.constant("amounts", np.array([0, 0, 1, 1, 0, 0, 0, 1]))], "padded")
+    model.quantisations[x] = q
+    model.conv(x, rng.integers(-99, 99, (4, 3, 3, 3)).astype(np.int8), wide, name="c", bias=np.arange(4))
+    del model.nodes[-2:]
+    parameters = [model.constant(f"bn{index}", rng.uniform(0.5, 2, 4).astype(np.float32))
+                  for index in range(4)]
+    x = model.quantise(model.node("BatchNormalization", ["c_raw", *parameters], "normal"), wide, name="c")
+    x = model.operator("ReduceMean", [x], wide, name="mean", axes=[2, 3], keepdims=0)
+    product = model.node("MatMul", [x, model.weight("w", np.ones((4, 3), np.int8), 0.02, 0, 0)], "product")
+    offset = model.weight("b", np.arange(3, dtype=np.int32), np.float32(0.1) * np.float32(0.02), 0, 0)
+    y = model.operator("Add", [product, offset], wide, name="classes")
+    model.output(model.node("Softmax", [y], "probabilities"), (3,))
+    return model
+
+
+def operator_oriented() -> QdqModel:
+    """QLinear operators."""
+    model = QdqModel()
+    scale, zero = model.parameters("q", 0.1, 9, np.uint8)
+    q, weight = [scale, zero], model.constant("w", np.arange(-9, 9, dtype=np.int8).reshape(2, 1, 3, 3))
+    kernel, bias = model.parameters("w", 0.02, 0, np.int8), model.constant("b", np.arange(2, dtype=np.int32))
+    model.input((2, 4, 5), Q(0.1, 9))
+    c = model.node("QLinearConv", ["x_q", *q, weight, *kernel, *q, bias], "c", group=2, pads=[1, 1, 1, 1])
+    model.node("QLinearAdd", ["x_q", *q, c, *q, *q], "s", domain="com.microsoft")
+    model.node("QLinearGlobalAveragePool", ["s", *q, *q], "g", domain="com.microsoft", channels_last=0)
+    model.output(model.node("DequantizeLinear", ["g", *q], "y"), (2, 1, 1))
+    return model
+
+
+def run(seed: int, count: int) -> tuple[int, list[str]]:
+    """Import, plan and prove so many damaged files; return how many loaded, and all that went wrong."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve() / "model"
+        folder.mkdir()
+        (folder.parent / "secret").write_bytes(bytes(4096))
+        (folder / "link").symlink_to("/etc")
+        path, rng, starts = folder / "net.onnx", random.Random(seed), sound(folder)
+        for content in starts:  # what is imported late is imported here
+            path.write_bytes(content)
+            check(path)
+        opened: list[str] = []
+        sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+        warnings.simplefilter("error")
+        limit()
+        loaded, wrong = 0, []
+        for number in range(count):
+            path.write_bytes(mutate(rng, starts))
+            opened.clear()
+            signal.setitimer(signal.ITIMER_REAL, SECONDS)
+            try:
+                check(path)
+                loaded += 1
+            except HeadraceError as error:
+                if not str(error).isprintable() or len(str(error)) > 2000:
+                    wrong.append(f"{number}: {error!r}")
+            except Exception as error:
+                wrong.append(f"{number}: {error!r}")
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            wrong += [f"{number}: opened {other}" for other in opened
+                      if not Path(other).resolve().is_relative_to(folder)]
+        return loaded, wrong
+
+
+def check(path: Path) -> None:
+    graph = load(path)
+    plan(graph)
+    constants.find(graph)
+
+
+def limit() -> None:
+    """Limit memory, and turn the timer's signal into an exception."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    room = pages * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (room, resource.RLIM_INFINITY))
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"more than {SECONDS} seconds")
+    signal.signal(signal.SIGALRM, late)

@@ -1,0 +1,82 @@
+# amaranth: UnusedElaboratable=no
+"""Layers that compute nothing, against their models, under idle and stall patterns on both sides."""
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth import Shape, signed, unsigned
+
+import streams
+from headrace.hdl.concat import Concat
+from headrace.hdl.lookup import Lookup
+from headrace.hdl.rows import RowFormat
+from headrace.hdl.upsample import Upsample
+
+gaps = pytest.mark.parametrize("i_gap, o_gap", [
+    (i_gap, o_gap) for i_gap in streams.PATTERNS for o_gap in streams.PATTERNS])
+
+
+def rows(channels: int, height: int = 4, lanes: int = 3, shape: Shape = signed(8)) -> RowFormat:  # noqa: B008
+    return RowFormat(channels=channels, height=height, lanes=lanes, shape=shape)
+
+
+def images(format_: RowFormat, count: int = 3) -> np.ndarray:
+    low = -128 if format_.shape.signed else 0
+    return np.random.default_rng(format_.channels).integers(
+        low, low + 256, (count, format_.channels, format_.height, format_.width))
+
+
+def beats(frames: Any) -> list[int]:
+    return [beat for frame in frames for beat in streams.pack_rows(frame, rows(*frame.shape))]
+
+
+@gaps
+@pytest.mark.parametrize("x, y", ((signed(8), signed(8)), (unsigned(8), signed(8)), (signed(8), unsigned(8))))
+def test_lookup(x: Shape, y: Shape, i_gap: str, o_gap: str) -> None:
+    table = np.random.default_rng(0).permutation(256) - (128 if y.signed else 0)
+    layer = Lookup(i=rows(40, shape=x), o=rows(40, shape=y), table=table.tolist())
+    frames = [np.arange(480).reshape(40, 4, 3) % 256 - (128 if x.signed else 0)]
+    expected = beats(layer.model(frame) for frame in frames)
+    found = streams.run(layer, {"i": beats(frames)}, len(expected), i_gap=i_gap, o_gap=o_gap)
+    assert found == expected
+
+
+def test_lookup_takes_a_beat_per_cycle() -> None:
+    layer, values = Lookup(i=rows(2), o=rows(2), table=list(range(-128, 128))), list(range(100))
+    assert streams.run(layer, {"i": values}, 100, deadline=103) == values
+
+
+@gaps
+@pytest.mark.parametrize("channels, held", (
+    ((3, 2), (0, 0)), ((2, 1, 3), (1, 0, 2)), ((1, 1, 1, 1), (2, 2, 2, 0))))
+def test_concat(channels: tuple[int, ...], held: tuple[int, ...], i_gap: str, o_gap: str) -> None:
+    formats = [rows(count) for count in channels]
+    layer = Concat(inputs=formats, rows=held)
+    frames = [images(format_) for format_ in formats]
+    expected = beats(layer.model(*parts) for parts in zip(*frames, strict=True))
+    inputs = {f"i{index}": beats(each) for index, each in enumerate(frames)}
+    assert streams.run(layer, inputs, len(expected), i_gap=i_gap, o_gap=o_gap) == expected
+
+
+@gaps
+@pytest.mark.parametrize("channels, factors", (
+    (3, (2, 2)), (3, (3, 1)), (3, (1, 2)), (3, (1, 1)), (1, (2, 3))))
+def test_upsample(channels: int, factors: tuple[int, int], i_gap: str, o_gap: str) -> None:
+    layer = Upsample(i=rows(channels), factors=factors)
+    frames = images(rows(channels))
+    expected = beats(layer.model(frame) for frame in frames)
+    assert streams.run(layer, {"i": beats(frames)}, len(expected), i_gap=i_gap, o_gap=o_gap) == expected
+
+
+def test_upsample_gives_a_beat_per_cycle() -> None:
+    layer = Upsample(i=rows(3), factors=(2, 1))
+    assert len(streams.run(layer, {"i": list(range(30))}, 60, deadline=63)) == 60
+
+
+def test_wrong_parameters() -> None:
+    with pytest.raises(ValueError, match=r"^A table of 256 values is needed, not of 255$"):
+        Lookup(i=rows(2), o=rows(2), table=[0] * 255)
+    with pytest.raises(ValueError, match=r"^Factors must be positive integers, not \(2, 0\)$"):
+        Upsample(i=rows(2), factors=(2, 0))
+    with pytest.raises(ValueError, match=r"^Inputs must be of the same height, lanes and shape$"):
+        Concat(inputs=[rows(2), rows(2, lanes=4)], rows=(0, 0))
