@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from amaranth import Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth import Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -184,7 +184,7 @@ class ScaleLane(wiring.Component):
             correction = Signal(signed(2))
             with m.Switch(self.x.as_value()):
                 for up in (1, -1):
-                    with m.Case(*(digits.operand_layout.const({"a": a, "b": b}).as_value()
+                    with m.Case(*(Const.cast(digits.operand_layout.const({"a": a, "b": b}))
                                   for a, b, delta in form.corrections if delta == up)):
                         m.d.comb += correction.eq(up)
             limited = limited + correction
