@@ -22,6 +22,13 @@ LATENCY = 0.25  # of all multipliers: what one frame less of latency is worth
 _LEAST = 0.5  # of the cycles allowed are what layers are planned for
 
 
+class _TooFast(HeadraceError):
+    def __init__(self, layer: str, least: int, allowed: int) -> None:
+        super().__init__(f"layer {layer} needs {least} cycles per frame however far it is unrolled, more "
+                         f"than the {allowed} allowed: allow at least {least}")
+        self.least = least
+
+
 def default_budget(graph: Graph) -> int:
     """Return the cycles of one pixel per clock, or four per beat of the busiest stream if more."""
     image = graph.tensors[graph.input]
@@ -32,22 +39,30 @@ def default_budget(graph: Graph) -> int:
 def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
     """Plan a network for at most so many cycles between frames, back to back.
 
-    Without a number, :py:`default_budget()` is aimed at, and the nearest to it that was found is returned.
+    Without a number, :py:`default_budget()` is aimed at, or what the slowest layer needs if that is more, and
+    the nearest to it that was found is returned.
 
     Raises
     ------
     :exc:`HeadraceError`
         If a layer, or the layers together, cannot be that fast.
     """
-    budget = default_budget(graph) if cycles is None else cycles
     held = shortcuts(graph)
-    best = attempt = _attempt(graph, held, budget, budget)
+    budget = default_budget(graph) if cycles is None else cycles
+    while True:
+        try:
+            best = attempt = _attempt(graph, held, budget, budget)
+            break
+        except _TooFast as error:
+            if cycles is not None:
+                raise
+            budget = max(budget + 1, error.least)
     each = budget
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
             attempt = _attempt(graph, held, budget, each)
-        except HeadraceError:  # a layer cannot be that fast
+        except _TooFast:
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
     if cycles is not None and best.cycles_per_frame > cycles:
@@ -79,8 +94,7 @@ def _attempt(graph: Graph, held: Mapping[str, tuple[int, ...]], budget: int, eac
         fast = [option for option in possible if option.layer.cycles <= each]
         if not fast:
             best = min(option.layer.cycles for option in possible)
-            raise HeadraceError(f"layer {node.name} needs {best} cycles per frame however far it is "
-                                f"unrolled, more than the {each} allowed: allow at least {best}")
+            raise _TooFast(node.name, best, each)
         price = partial(_cost, channels=graph.tensors[node.output].channels,
                         frame=LATENCY * products / each**2)
         made[node.output] = min(fast, key=price)
