@@ -3,17 +3,15 @@
 Each public function has the control of one component of :mod:`headrace.hdl` and no data.
 """
 from collections.abc import Sequence
-from itertools import count
 
 from headrace.gen.cycle_channel import Channel, Process, Queue, Scheduler
+from headrace.gen.cycle_parts import collect, drain, held_rows, register, requantise
 from headrace.hdl.branch import Add
 from headrace.hdl.concat import Concat
 from headrace.hdl.geometry import held_groups, merges, passing_groups
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.output_stationary import OutputStationary
-from headrace.hdl.rows import RowFormat
-from headrace.hdl.scale import Requantise
 from headrace.hdl.upsample import Upsample
 from headrace.hdl.window import Depthwise, MaxPool
 
@@ -21,35 +19,6 @@ from headrace.hdl.window import Depthwise, MaxPool
 def _first_step(words: int) -> int:
     """Return the cycle of the first step where a ROM of so many words has to be read; one is a constant."""
     return 0 if words == 1 else 1
-
-
-def source(o: Channel, beats: int | None) -> Process:
-    """Offer so many beats, each at once; None is no end of them."""
-    for _ in count() if beats is None else range(beats):
-        while o.offered is not None:
-            yield o
-        o.offer(o.taken + 1)
-
-
-def sink(i: Channel, beats: int) -> Process:
-    """Take so many beats, each at once."""
-    for _ in range(beats):
-        while i.offered is None:
-            yield i
-        i.take(i.offered)
-
-
-def fork(i: Channel, outputs: Sequence[Channel]) -> Process:
-    """:class:`headrace.hdl.branch.Fork`"""
-    while True:
-        while i.offered is None:
-            yield i
-        for o in outputs:
-            o.offer(i.offered)
-        for o in outputs:
-            while o.offered is not None:
-                yield o
-        i.take(max(o.taken for o in outputs))
 
 
 def output_stationary(layer: OutputStationary, inputs: Sequence[Channel], o: Channel,
@@ -60,7 +29,7 @@ def output_stationary(layer: OutputStationary, inputs: Sequence[Channel], o: Cha
     free = [[Queue(scheduler, [0]) for _ in range(kept)] for _ in range(layer.banks)]
     sums = Channel(scheduler)
     return [_landing(layer, i, landed, free), _sweeps(layer, landed, free, sums),
-            _requantise(layer.requantise, sums, o)]
+            requantise(layer.requantise, sums, o)]
 
 
 def _landing(layer: OutputStationary, i: Channel, landed: Sequence[Sequence[Queue]],
@@ -121,38 +90,16 @@ def input_stationary(layer: InputStationary, inputs: Sequence[Channel], o: Chann
                      scheduler: Scheduler) -> list[Process]:
     (i,) = inputs
     sums = Channel(scheduler)
-    processes = [_requantise(layer.requantise, sums, o)]
+    processes = [requantise(layer.requantise, sums, o)]
     if layer.drains:
         finished = Channel(scheduler)
-        processes.append(_drain(finished, sums, layer.turns))
+        processes.append(drain(finished, sums, layer.turns))
         sums = finished
     if layer.p_in > 1:
         collected = Channel(scheduler)
-        processes.append(_collect(i, collected, [[True] * layer.p_in], 1))
+        processes.append(collect(i, collected, [[True] * layer.p_in], 1))
         i = collected
     return [*processes, _sums(layer, i, sums)]
-
-
-def _collect(i: Channel, o: Channel, takes: Sequence[Sequence[bool]], words: int) -> Process:
-    """Mirror :class:`headrace.hdl.collect.Collect`"""
-    time = 0
-    while True:
-        for phase in takes:
-            last = len(phase) - 1
-            for _ in range(words):
-                for place, takes_beat in enumerate(phase):
-                    if takes_beat:
-                        while i.offered is None:
-                            yield i
-                        time = max(time, i.offered)
-                    if place == last:
-                        while o.offered is not None:
-                            yield o
-                        time = max(time, o.taken)
-                    if takes_beat:
-                        i.take(time)
-                    time += 1
-                o.offer(time)
 
 
 def _sums(layer: InputStationary, i: Channel, sums: Channel) -> Process:
@@ -173,22 +120,6 @@ def _sums(layer: InputStationary, i: Channel, sums: Channel) -> Process:
             i.take(time - 1)
 
 
-def _drain(i: Channel, o: Channel, depth: int) -> Process:
-    time = 0
-    while True:
-        for _ in range(depth):
-            while i.offered is None:
-                yield i
-            time = max(time, i.offered)
-            i.take(time)
-            time += 1
-        for _ in range(depth):
-            o.offer(time)
-            while o.offered is not None:
-                yield o
-            time = o.taken + 1
-
-
 def window(layer: Depthwise | MaxPool, inputs: Sequence[Channel], o: Channel,
            scheduler: Scheduler) -> list[Process]:
     (i,) = inputs
@@ -197,13 +128,13 @@ def window(layer: Depthwise | MaxPool, inputs: Sequence[Channel], o: Channel,
     if x.group > 1:
         groups = passing_groups(layer.window, x.height, x.group)
         collected = Channel(scheduler)
-        processes.append(_collect(i, collected, [g.arrives for g in groups if any(g.arrives)], x.channels))
+        processes.append(collect(i, collected, [g.arrives for g in groups if any(g.arrives)], x.channels))
         i = collected
     if isinstance(layer, MaxPool):
-        return [*processes, _pass_window(layer, i, done, 0), _register(done, o)]
+        return [*processes, _pass_window(layer, i, done, 0), register(done, o)]
     words = 1 if layer.weights is None else len(layer.weights) * layer.window.taps // layer.p_in
     return [*processes, _pass_window(layer, i, done, _first_step(words)),
-            _requantise(layer.requantise, done, o)]
+            requantise(layer.requantise, done, o)]
 
 
 def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: int) -> Process:
@@ -250,21 +181,11 @@ def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: in
             number, ahead = (1, 0) if joined == x.channels else (0, joined)
 
 
-def _register(i: Channel, o: Channel) -> Process:
-    while True:
-        while i.offered is None:
-            yield i
-        while o.offered is not None:
-            yield o
-        i.take(max(i.offered, o.taken))
-        o.offer(i.taken + 1)
-
-
 def global_pool(layer: GlobalPool, inputs: Sequence[Channel], o: Channel,
                 scheduler: Scheduler) -> list[Process]:
     (i,) = inputs
     sums = Channel(scheduler)
-    return [_across(layer, i, sums), _requantise(layer.requantise, sums, o)]
+    return [_across(layer, i, sums), requantise(layer.requantise, sums, o)]
 
 
 def _across(layer: GlobalPool, i: Channel, sums: Channel) -> Process:
@@ -286,12 +207,12 @@ def _across(layer: GlobalPool, i: Channel, sums: Channel) -> Process:
 
 
 def add(layer: Add, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
-    operands, processes = _held(layer, inputs, scheduler)
+    operands, processes = held_rows(layer, inputs, scheduler)
     return [*processes, _add(operands, o, layer.scale.digits.steps)]
 
 
 def concat(layer: Concat, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
-    operands, processes = _held(layer, inputs, scheduler)
+    operands, processes = held_rows(layer, inputs, scheduler)
     return [*processes, _concat(layer, operands, o)]
 
 
@@ -312,7 +233,7 @@ def _concat(layer: Concat, operands: Sequence[Channel], o: Channel) -> Process:
 def lookup(inputs: Sequence[Channel], o: Channel) -> list[Process]:
     """:class:`headrace.hdl.lookup.Lookup`"""
     (i,) = inputs
-    return [_register(i, o)]
+    return [register(i, o)]
 
 
 def upsample(layer: Upsample, inputs: Sequence[Channel], o: Channel) -> list[Process]:
@@ -337,48 +258,6 @@ def _repeat(layer: Upsample, i: Channel, o: Channel) -> Process:
                 time = o.taken + 1
 
 
-def _held(layer: Add | Concat, inputs: Sequence[Channel],
-          scheduler: Scheduler) -> tuple[list[Channel], list[Process]]:
-    """Mirror :py:`headrace.hdl.branch.held_rows()`"""
-    operands, processes = [], []
-    for operand, rows, format in zip(inputs, layer.rows, layer.formats, strict=True):
-        if rows:
-            full, free, held = Queue(scheduler), Queue(scheduler, [0] * rows), Channel(scheduler)
-            processes += [_enter(operand, full, free, format), _leave(held, full, free, format)]
-            operand = held
-        operands.append(operand)
-    return operands, processes
-
-
-def _enter(i: Channel, full: Queue, free: Queue, format: RowFormat) -> Process:
-    time = 0
-    while True:
-        while not free.times:
-            yield free
-        time = max(time, free.times.popleft())
-        for _ in range(format.channels):
-            while i.offered is None:
-                yield i
-            time = max(time, i.offered)
-            i.take(time)
-            time += 1
-        full.tell(time)
-
-
-def _leave(o: Channel, full: Queue, free: Queue, format: RowFormat) -> Process:
-    time = 0
-    while True:
-        while not full.times:
-            yield full
-        time = max(time, full.times.popleft())
-        for _ in range(format.channels):
-            o.offer(time)
-            while o.offered is not None:
-                yield o
-            time = o.taken + 1
-        free.tell(time)
-
-
 def _add(operands: Sequence[Channel], o: Channel, steps: int) -> Process:
     time = 0
     while True:
@@ -393,18 +272,3 @@ def _add(operands: Sequence[Channel], o: Channel, steps: int) -> Process:
             operand.take(time)
         time += 1
         o.offer(time)
-
-
-def _requantise(layer: Requantise, i: Channel, o: Channel) -> Process:
-    together, steps = layer.serialise.count, layer.scale.digits.steps
-    done = 0  # cycle in which the last sum was taken to be scaled
-    while True:
-        while i.offered is None:
-            yield i
-        time = max(i.offered, done)
-        i.take(time)
-        for _ in range(together):
-            while o.offered is not None:
-                yield o
-            time = done = max(time + steps, o.taken)
-            o.offer(done + 1)

@@ -6,7 +6,7 @@ and how many cycles lie between. Tests hold the result against the simulated har
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.gen import cycle_layers
+from headrace.gen import cycle_layers, cycle_parts
 from headrace.gen.cycle_channel import Channel, Process, Scheduler
 from headrace.hdl.branch import Add
 from headrace.hdl.concat import Concat
@@ -56,20 +56,20 @@ def predict(network: Network, frames: int, *, endless: bool = False) -> Timing:
     scheduler = Scheduler()
     makers: dict[str | None, Channel] = {name: Channel(scheduler) for name in (None, *network.layers)}
     readers = network.readers()
-    processes: list[Process] = [cycle_layers.source(
+    processes: list[Process] = [cycle_parts.source(
         makers[None], None if endless else frames * network.formats[0].beats)]
     ports: dict[tuple[str, str], Channel] = {}
     for maker, places in readers.items():
         channel = makers[maker]
         copies = [Channel(scheduler) for _ in places] if len(places) > 1 else [channel]
         if len(places) > 1:
-            processes.append(cycle_layers.fork(channel, copies))
+            processes.append(cycle_parts.fork(channel, copies))
         ports |= dict(zip(places, copies, strict=True))
     for name, (layer, inputs) in network.layers.items():
         streams = [ports[name, port] for port in inputs]
         processes += _layer(layer, streams, makers[name], scheduler)
     last = ports["", "o"]
-    processes.append(cycle_layers.sink(last, frames * network.formats[1].beats))
+    processes.append(cycle_parts.sink(last, frames * network.formats[1].beats))
     scheduler.run(processes)
     per_frame = network.formats[1].beats
     assert len(last.times) == frames * per_frame, "the network hangs"

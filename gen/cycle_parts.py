@@ -1,0 +1,141 @@
+"""What the layers' sequencers have in common, as processes: see :mod:`headrace.gen.cycle_layers`."""
+from collections.abc import Sequence
+from itertools import count
+
+from headrace.gen.cycle_channel import Channel, Process, Queue, Scheduler
+from headrace.hdl.branch import Add
+from headrace.hdl.concat import Concat
+from headrace.hdl.rows import RowFormat
+from headrace.hdl.scale import Requantise
+
+
+def source(o: Channel, beats: int | None) -> Process:
+    """Offer so many beats, each at once; None is no end of them."""
+    for _ in count() if beats is None else range(beats):
+        while o.offered is not None:
+            yield o
+        o.offer(o.taken + 1)
+
+
+def sink(i: Channel, beats: int) -> Process:
+    """Take so many beats, each at once."""
+    for _ in range(beats):
+        while i.offered is None:
+            yield i
+        i.take(i.offered)
+
+
+def fork(i: Channel, outputs: Sequence[Channel]) -> Process:
+    """:class:`headrace.hdl.branch.Fork`"""
+    while True:
+        while i.offered is None:
+            yield i
+        for o in outputs:
+            o.offer(i.offered)
+        for o in outputs:
+            while o.offered is not None:
+                yield o
+        i.take(max(o.taken for o in outputs))
+
+
+def collect(i: Channel, o: Channel, takes: Sequence[Sequence[bool]], words: int) -> Process:
+    """Mirror :class:`headrace.hdl.collect.Collect`"""
+    time = 0
+    while True:
+        for phase in takes:
+            last = len(phase) - 1
+            for _ in range(words):
+                for place, takes_beat in enumerate(phase):
+                    if takes_beat:
+                        while i.offered is None:
+                            yield i
+                        time = max(time, i.offered)
+                    if place == last:
+                        while o.offered is not None:
+                            yield o
+                        time = max(time, o.taken)
+                    if takes_beat:
+                        i.take(time)
+                    time += 1
+                o.offer(time)
+
+
+def drain(i: Channel, o: Channel, depth: int) -> Process:
+    time = 0
+    while True:
+        for _ in range(depth):
+            while i.offered is None:
+                yield i
+            time = max(time, i.offered)
+            i.take(time)
+            time += 1
+        for _ in range(depth):
+            o.offer(time)
+            while o.offered is not None:
+                yield o
+            time = o.taken + 1
+
+
+def register(i: Channel, o: Channel) -> Process:
+    while True:
+        while i.offered is None:
+            yield i
+        while o.offered is not None:
+            yield o
+        i.take(max(i.offered, o.taken))
+        o.offer(i.taken + 1)
+
+
+def requantise(layer: Requantise, i: Channel, o: Channel) -> Process:
+    together, steps = layer.serialise.count, layer.scale.digits.steps
+    done = 0  # cycle in which the last sum was taken to be scaled
+    while True:
+        while i.offered is None:
+            yield i
+        time = max(i.offered, done)
+        i.take(time)
+        for _ in range(together):
+            while o.offered is not None:
+                yield o
+            time = done = max(time + steps, o.taken)
+            o.offer(done + 1)
+def held_rows(layer: Add | Concat, inputs: Sequence[Channel],
+          scheduler: Scheduler) -> tuple[list[Channel], list[Process]]:
+    """Mirror :py:`headrace.hdl.branch.held_rows()`"""
+    operands, processes = [], []
+    for operand, rows, format in zip(inputs, layer.rows, layer.formats, strict=True):
+        if rows:
+            full, free, held = Queue(scheduler), Queue(scheduler, [0] * rows), Channel(scheduler)
+            processes += [_enter(operand, full, free, format), _leave(held, full, free, format)]
+            operand = held
+        operands.append(operand)
+    return operands, processes
+
+
+def _enter(i: Channel, full: Queue, free: Queue, format: RowFormat) -> Process:
+    time = 0
+    while True:
+        while not free.times:
+            yield free
+        time = max(time, free.times.popleft())
+        for _ in range(format.channels):
+            while i.offered is None:
+                yield i
+            time = max(time, i.offered)
+            i.take(time)
+            time += 1
+        full.tell(time)
+
+
+def _leave(o: Channel, full: Queue, free: Queue, format: RowFormat) -> Process:
+    time = 0
+    while True:
+        while not full.times:
+            yield full
+        time = max(time, full.times.popleft())
+        for _ in range(format.channels):
+            o.offer(time)
+            while o.offered is not None:
+                yield o
+            time = o.taken + 1
+        free.tell(time)
