@@ -31,7 +31,7 @@ def agree(graph: Graph, cycles: int, engine: verify.Engine) -> None:
 
 
 @pytest.mark.parametrize("times", (1, 4))
-@pytest.mark.parametrize("network", ("digits", "small", "branched"))
+@pytest.mark.parametrize("network", ("small", "branched"))
 def test_files(network: str, times: int, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(network)
     graph = load(path)

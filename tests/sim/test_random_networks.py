@@ -31,7 +31,7 @@ def layout(graph: Graph, speed: float) -> Plan:
     try:
         return plan(graph, cycles=int(default_budget(graph) / speed))
     except HeadraceError:
-        return plan(graph, cycles=4 * default_budget(graph))
+        return plan(graph)
 
 
 def agree(network: Network, speed: float, stalls: bool) -> None:
