@@ -1,9 +1,9 @@
 """The choice of a plan: as few multipliers as a number of cycles per frame allows.
 
-Every layer gets the fewest at which it keeps up with the layers before it. As multipliers come whole, they are
-used better at some rates than at others; the best of those close to what was allowed is taken. Then the cycle
-model says what the network takes as a whole; where that is more than was allowed, because layers make each
-other wait, all of them are planned for fewer cycles.
+Every layer gets the fewest at which it keeps up with the layers before it. As multipliers come whole, they
+are used better at some rates than at others; the best of those close to what was allowed is taken. Then the
+cycle model says what the network takes as a whole; where that is more than was allowed, because layers make
+each other wait, all of them are planned for fewer cycles.
 """
 from collections.abc import Mapping
 from contextlib import suppress
