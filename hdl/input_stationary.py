@@ -22,7 +22,7 @@ class InputStationary(wiring.Component):
     """1x1 convolution whose lanes hold the unfinished sums of all outputs.
 
     An operand is used for all outputs as it arrives and then dropped: ``ceil(C_out / p_out)`` steps of one
-    cycle for every ``p_in`` operands. With the last operands of a row each step finishes ``p_out`` sums, which
+    cycle for every ``p_in`` operands. With the last operands of a row each step finishes ``p_out`` sums. They
     go to the requantiser at once, or, with :py:`drain`, to a ring that it empties while the next row starts.
 
     Parameters
