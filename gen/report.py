@@ -39,8 +39,13 @@ def info_table(network: NetworkInfo) -> Any:
             f"{layer.multiplications:,}", f"{layer.quantisation.scale:.6g}",
             str(layer.quantisation.zero_point), "..".join(map(str, layer.saturation)))
     return Group(f"{network.name}: input {_shape(network.input)}, output {_shape(network.output)}", table,
-                 f"{len(network.layers)} layers, {network.weights:,} weights, "
-                 f"{network.multiplications:,} multiplications per frame", *host_line(network.host))
+                 info_summary(network), *host_line(network.host))
+
+
+def info_summary(network: NetworkInfo) -> str:
+    weighing = sum(layer.weights > 0 for layer in network.layers)
+    return (f"{len(network.layers)} layers, {weighing} of them with weights: {network.weights:,} weights, "
+            f"{network.multiplications:,} multiplications per frame")
 
 
 def proof_table(proof: Proof) -> Any:
