@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PARTS  := hdl gen sim boards
+PARTS  := hdl gen sim boards models
 
 .DELETE_ON_ERROR:
 
