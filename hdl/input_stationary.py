@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.collect import Collect
 from headrace.hdl.geometry import Image
-from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.lane import MacLane
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
@@ -18,7 +18,7 @@ from headrace.hdl.rows import RowFormat, counter
 from headrace.hdl.scale import Requantise
 
 
-class InputStationary(wiring.Component):
+class InputStationary(Layer):
     """1x1 convolution whose lanes hold the unfinished sums of all outputs.
 
     An operand is used for all outputs as it arrives and then dropped: ``ceil(C_out / p_out)`` steps of one

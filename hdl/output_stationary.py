@@ -9,7 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.geometry import Image, Window, held_groups, holding
-from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.lane import MacLane
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
@@ -18,7 +18,7 @@ from headrace.hdl.rows import RowFormat, counter, table
 from headrace.hdl.scale import Requantise
 
 
-class OutputStationary(wiring.Component):
+class OutputStationary(Layer):
     """Dense convolution whose lanes hold the window and sweep one output channel after another.
 
     ``sum[o] = sum over c, kh, kw of x[c][kh][kw] * weight[o][c][kh][kw]``, then :class:`Requantise`. A turn

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.collect import Collect
 from headrace.hdl.geometry import Image, Window, merges, passing_groups
-from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.lane import MacLane, MaxLane
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
@@ -126,7 +126,7 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
     return advance
 
 
-class Depthwise(wiring.Component):
+class Depthwise(Layer):
     """``sum[o] = sum over kh, kw of x[o // m][kh][kw] * weight[o][kh][kw]``, then :class:`Requantise`.
 
     Timing as in :func:`pass_window`. The depth multiplier ``m`` is the outputs per input channel. Without
@@ -212,7 +212,7 @@ class Depthwise(wiring.Component):
         return m
 
 
-class MaxPool(wiring.Component):
+class MaxPool(Layer):
     """``y[c] = max over kh, kw of x[c][kh][kw]``, held in an output register.
 
     Timing as in :func:`pass_window`.
