@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.collect import Collect
 from headrace.hdl.geometry import Image
-from headrace.hdl.hierarchy import place, place_copies
-from headrace.hdl.lane import MacLane
+from headrace.hdl.hierarchy import place
+from headrace.hdl.lane_pair import place_lanes
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
 from headrace.hdl.rom import Rom, pack
@@ -37,6 +37,8 @@ class InputStationary(wiring.Component):
         Operands used and outputs computed per step: divisors of ``C_in`` and ``C_out``.
     drain : :class:`bool`
         Keep finished sums in a ring of their own.
+    paired : :class:`bool`
+        Neighbour lanes share multipliers (:class:`LanePair`).
     scaling : :class:`Requantisation`
     requantise_steps : :class:`int`
         Cycles the requantiser may take per output.
@@ -52,13 +54,13 @@ class InputStationary(wiring.Component):
 
     def __init__(self, *, i: RowFormat, o: RowFormat, weight: Shape, weights: Sequence[Sequence[int]],
                  sum: Shape, p_in: int, p_out: int, drain: bool, scaling: Requantisation,
-                 requantise_steps: int) -> None:
+                 requantise_steps: int, paired: bool = False) -> None:
         for name, value, of in (("p_in", p_in, i.channels), ("p_out", p_out, o.channels)):
             if of % value:
                 raise ValueError(f"{name} must divide the {of} channels, not {value!r}")
         self.formats = i, o
         self.weight, self.weights, self.sum = weight, weights, sum
-        self.p_in, self.p_out = p_in, p_out
+        self.p_in, self.p_out, self.paired = p_in, p_out, paired
         self.groups, self.turns = i.channels // p_in, o.channels // p_out
         self.drains = drain and self.turns > 1
         self.scaling = scaling
@@ -108,9 +110,9 @@ class InputStationary(wiring.Component):
             step.eq(operands.valid & rom.valid & (~last | finished.ready)),
             operands.ready.eq(step & turn_last),
         ]
-        lanes = place_copies(m, platform, "lane", lambda: MacLane(
-            x=i.shape, weight=self.weight, sum=self.sum, operands=self.p_in, p_in=self.p_in,
-            p_out=self.p_out, depth=self.turns), o.lanes)
+        lanes = place_lanes(
+            m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
+            operands=self.p_in, p_in=self.p_in, p_out=self.p_out, depth=self.turns)
         for column, (lane, total) in enumerate(zip(lanes, finished.payload, strict=True)):
             m.d.comb += lane.x.eq(operands.payload[column])
             m.d.comb += [lane.weight.eq(rom.data), lane.first.eq(group == 0), lane.step.eq(step),
