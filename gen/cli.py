@@ -20,7 +20,7 @@ from headrace.gen.onnx_import import load
 from headrace.gen.plan_table import plan_table
 from headrace.gen.planner import plan, unrolled
 from headrace.gen.proof import prove
-from headrace.gen.synthesis import TARGETS
+from headrace.gen.synthesis import PAIRS, TARGETS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,13 +59,15 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    def with_plan(added: Any) -> None:
-        target = added.add_mutually_exclusive_group()
-        target.add_argument("--cycles", type=_positive, metavar="N",
-                            help="cycles between frames at most (default: about one pixel per clock, or four "
-                                 "cycles per beat of the busiest stream if that is more)")
-        target.add_argument("--unroll", choices=("full",),
-                            help="full: every weight its own multiplier, where streams can feed them")
+    def with_plan(added: Any, *, required: bool = False) -> None:
+        added.add_argument("--target", choices=sorted(TARGETS), required=required,
+                           help="FPGA family whose DSPs to use" + ("" if required else " (default: any)"))
+        speed = added.add_mutually_exclusive_group()
+        speed.add_argument("--cycles", type=_positive, metavar="N",
+                           help="cycles between frames at most (default: about one pixel per clock, or four "
+                                "cycles per beat of the busiest stream if that is more)")
+        speed.add_argument("--unroll", choices=("full",),
+                           help="full: every weight its own multiplier, where streams can feed them")
 
     def with_inputs(added: Any) -> None:
         added.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE",
@@ -106,10 +108,9 @@ def _parser() -> argparse.ArgumentParser:
                        help="one, or one per channel")
     _add_model(commands)
     added = command("synth", _synth, "Synthesise every layer with yosys and report resources.")
-    added.add_argument("--target", choices=sorted(TARGETS), required=True)
     added.add_argument("--jobs", type=_positive, default=os.cpu_count(), metavar="N",
                        help="layers synthesised at a time")
-    with_plan(added)
+    with_plan(added, required=True)
     return parser
 
 
@@ -167,7 +168,10 @@ def _info(options: Any) -> int:
 
 
 def _planned(options: Any, graph: Any) -> Any:
-    return unrolled(graph) if options.unroll else plan(graph, cycles=options.cycles)
+    paired = options.target in PAIRS
+    if options.unroll:
+        return unrolled(graph, paired=paired)
+    return plan(graph, cycles=options.cycles, paired=paired)
 
 
 def _plan(options: Any) -> int:
