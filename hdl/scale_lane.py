@@ -1,7 +1,8 @@
 """The arithmetic that turns one sum into one activation, a digit at a time."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 from amaranth import Const, Module, Mux, Shape, Signal, Value, signed, unsigned
@@ -9,6 +10,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.requantisation import AddRequantisation, Requantisation, signed_width
+
+WIDEST_IN_LOGIC = 12
+"""Bits of a digit up to which a product is made of adders."""
 
 Scaling = Requantisation | AddRequantisation
 
@@ -152,16 +156,16 @@ class ScaleLane(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         digits, form, control = self.digits, self.digits.scaling, self.control
-        products = [_times(self.x[name], control.digits[index])
-                    for index, name in enumerate(digits.operands)]
+        terms = [control.offset, *(term for index, name in enumerate(digits.operands)
+                                   for term in _products(self.x[name], control.digits[index]))]
         total = Signal(signed(max(digits.top_width, digits.partial_width + digits.width)
                               if digits.steps > 1 else digits.top_width))
         below = Signal()  # a dropped bit at or above the tie bit was set
         if digits.steps == 1:
-            m.d.comb += total.eq(sum(products) + control.offset)
+            m.d.comb += total.eq(_sum(m, terms))
         else:
             partial = Signal(signed(digits.partial_width))
-            m.d.comb += total.eq(partial + sum(products) + control.offset)
+            m.d.comb += total.eq(_sum(m, [partial, *terms]))
             with m.If(control.step):
                 m.d.sync += partial.eq(Mux(control.last, 0, total >> digits.width))
             if form.tie is not None:
@@ -192,9 +196,21 @@ class ScaleLane(wiring.Component):
         return m
 
 
-def _times(x: Value, digit: Value) -> Value:
-    """Multiply by a digit; by a narrow one in adders, which are worth less than a DSP."""
-    if len(digit) > 4:
-        return x * digit
-    return sum((Mux(digit[bit], x << bit, 0) for bit in range(1, len(digit))),
-               Mux(digit[0], x, 0))
+def _products(x: Value, digit: Value) -> list[Value]:
+    """Return terms whose sum is the product; DSPs, which weights need, are only for wide digits."""
+    if len(digit) > WIDEST_IN_LOGIC:
+        return [x * digit]
+    return [Mux(digit[bit], x << bit, 0) for bit in range(len(digit))]
+
+
+def _sum(m: Module, terms: Sequence[Value]) -> Value:
+    """Add in a tree. Its wires are kept: Yosys would make one compressor of them, half as large again."""
+    while len(terms) > 1:
+        level = []
+        for a, b in zip_longest(terms[::2], terms[1::2]):
+            level.append(a)
+            if b is not None:
+                level[-1] = Signal((a + b).shape(), name="sum", attrs={"keep": 1})
+                m.d.comb += level[-1].eq(a + b)
+        terms = level
+    return terms[0]
