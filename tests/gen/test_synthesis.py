@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amaranth import Module
+from amaranth import Module, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -12,8 +12,9 @@ from headrace.gen import build
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
-from headrace.gen.synthesis import TARGETS, Report, Resources, synthesise
+from headrace.gen.synthesis import PAIRS, TARGETS, Report, Resources, synthesise
 from headrace.hdl.hierarchy import Hierarchy, place
+from headrace.hdl.lane_pair import LanePair
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -31,6 +32,15 @@ def test_every_layer_is_mapped_completely(small: Path, target: str) -> None:
     if target != "ice40":
         assert layers[graph.nodes[0].name].dsp > 0
     assert report.to_json()["total"]["lut"] == sum(layer["lut"] for layer in report.to_json()["layers"])
+
+
+@pytest.mark.parametrize("target", PAIRS)
+@pytest.mark.parametrize("p_in, p_out, depth", ((1, 1, 1), (1, 4, 2), (4, 1, 1), (9, 2, 3)))
+def test_pair_takes_a_dsp_for_two_products(target: str, p_in: int, p_out: int, depth: int) -> None:
+    hierarchy = Hierarchy()
+    hierarchy.build(LanePair(x=unsigned(8), weight=signed(9), sum=signed(24), operands=p_in, p_in=p_in,
+                             p_out=p_out, depth=depth))
+    assert synthesise(hierarchy, target=target).total.dsp == p_in * p_out
 
 
 class Scratch(wiring.Component):
