@@ -3,10 +3,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amaranth import Module, signed, unsigned
+from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from lane_costs import cost
 
 from headrace.gen import build
 from headrace.gen.errors import HeadraceError
@@ -37,10 +38,15 @@ def test_every_layer_is_mapped_completely(small: Path, target: str) -> None:
 @pytest.mark.parametrize("target", PAIRS)
 @pytest.mark.parametrize("p_in, p_out, depth", ((1, 1, 1), (1, 4, 2), (4, 1, 1), (9, 2, 3)))
 def test_pair_takes_a_dsp_for_two_products(target: str, p_in: int, p_out: int, depth: int) -> None:
-    hierarchy = Hierarchy()
-    hierarchy.build(LanePair(x=unsigned(8), weight=signed(9), sum=signed(24), operands=p_in, p_in=p_in,
-                             p_out=p_out, depth=depth))
-    assert synthesise(hierarchy, target=target).total.dsp == p_in * p_out
+    assert cost(LanePair, target, p_in=p_in, p_out=p_out, depth=depth).dsp == p_in * p_out
+
+
+def test_digits_takes_half_the_dsps_for_its_layers(digits: Path) -> None:
+    graph = load(digits)
+    layout = plan(graph, paired=True)
+    assert (layout.multipliers, layout.dsps) == (151, 77)
+    requantisers = 76  # which are not paired
+    assert synthesise(build.netlist(graph, layout), target="xc7").total.dsp == 77 + requantisers
 
 
 class Scratch(wiring.Component):
