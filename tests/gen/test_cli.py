@@ -39,6 +39,20 @@ def test_build(capsys: pytest.CaptureFixture[str], small: Path, tmp_path: Path) 
     assert json.loads((tmp_path / "out" / "plan.json").read_text())["cycles_per_frame_budget"] == 5000
 
 
+@pytest.mark.parametrize("target, paired", (("xc7", True), ("xcup", True), ("ecp5", False), (None, False)))
+def test_target_says_whether_lanes_are_paired(
+        capsys: pytest.CaptureFixture[str], digits: Path, tmp_path: Path, target: str | None,
+        paired: bool) -> None:
+    options = ["--target", target] if target else []
+    code, _, err = run(capsys, "build", digits, "-o", tmp_path / "out", *options)
+    assert (code, err) == (0, "")
+    layout = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert layout["multipliers"] == 151 and layout["dsps"] == (77 if paired else 151)
+    assert {layer["paired"] for layer in layout["layers"]} == ({False, True} if paired else {False})
+    code, out, err = run(capsys, "plan", digits, *options)
+    assert (code, err) == (0, "") and f"151 multipliers in {layout['dsps']} DSPs" in out
+
+
 def test_proof(capsys: pytest.CaptureFixture[str], digits: Path) -> None:
     code, out, err = run(capsys, "proof", digits, "--json")
     assert (code, err) == (0, "")

@@ -7,13 +7,15 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from lane_costs import cost
 
 from headrace.gen import build
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
-from headrace.gen.synthesis import TARGETS, Report, Resources, synthesise
+from headrace.gen.synthesis import PAIRS, TARGETS, Report, Resources, synthesise
 from headrace.hdl.hierarchy import Hierarchy, place
+from headrace.hdl.lane_pair import LanePair
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -31,6 +33,20 @@ def test_every_layer_is_mapped_completely(small: Path, target: str) -> None:
     if target != "ice40":
         assert layers[graph.nodes[0].name].dsp > 0
     assert report.to_json()["total"]["lut"] == sum(layer["lut"] for layer in report.to_json()["layers"])
+
+
+@pytest.mark.parametrize("target", PAIRS)
+@pytest.mark.parametrize("p_in, p_out, depth", ((1, 1, 1), (1, 4, 2), (4, 1, 1), (9, 2, 3)))
+def test_pair_takes_a_dsp_for_two_products(target: str, p_in: int, p_out: int, depth: int) -> None:
+    assert cost(LanePair, target, p_in=p_in, p_out=p_out, depth=depth).dsp == p_in * p_out
+
+
+def test_digits_takes_half_the_dsps_for_its_layers(digits: Path) -> None:
+    graph = load(digits)
+    layout = plan(graph, paired=True)
+    assert (layout.multipliers, layout.dsps) == (151, 77)
+    requantisers = 76  # which are not paired
+    assert synthesise(build.netlist(graph, layout), target="xc7").total.dsp == 77 + requantisers
 
 
 class Scratch(wiring.Component):

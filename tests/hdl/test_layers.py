@@ -88,7 +88,7 @@ def requantisation(rng: np.random.Generator, channels: int, *, tie: int | None,
 
 
 def make(name: str, *, steps: int, tie: int | None, shape: Any,
-         scaling: Requantisation | None = None) -> tuple[Any, np.ndarray]:
+         scaling: Requantisation | None = None, paired: bool = False) -> tuple[Any, np.ndarray]:
     kind, (channels, height, width), outputs, window, options = LAYERS[name]
     options = dict(options)
     group = window.stride[0] if options.pop("pairs", False) else 1
@@ -110,6 +110,8 @@ def make(name: str, *, steps: int, tie: int | None, shape: Any,
         common |= dict(window=window, pad=3)
     if kind is MaxPool:
         common |= dict(window=window)
+    if paired:
+        common |= dict(paired=True)
     layer = kind(**(common | options))
     low = -128 if shape.signed else 0
     return layer, rng.integers(low, low + 256, (2, channels, height, width))
@@ -125,6 +127,17 @@ def test_matches_model(name: str, i_gap: str, o_gap: str) -> None:
     beats = [beat for x in frames for beat in streams.pack_rows(x, layer.formats[0])]
     seen = streams.run(layer, {"i": beats}, len(expected), i_gap=i_gap, o_gap=o_gap, seed=name)
     assert seen == expected
+
+
+@pytest.mark.parametrize("shape", (signed(8), unsigned(8)))
+@pytest.mark.parametrize("name", [name for name, (kind, *_, options) in LAYERS.items()
+                                  if kind not in (MaxPool, GlobalPool) and "weights" not in options])
+def test_pairs_change_nothing(name: str, shape: Any) -> None:
+    """Columns even and odd, also one alone."""
+    paired, frames = make(name, steps=2, tie=4, shape=shape, paired=True)
+    expected = [beat for x in frames for beat in streams.pack_rows(paired.model(x), paired.formats[1])]
+    beats = [beat for x in frames for beat in streams.pack_rows(x, paired.formats[0])]
+    assert streams.run(paired, {"i": beats}, len(expected), seed=name) == expected
 
 
 @pytest.mark.parametrize("tie", (None, 0, 5, 8))

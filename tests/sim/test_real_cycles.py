@@ -33,10 +33,11 @@ def check(graph: Graph, layout: Plan, x: np.ndarray) -> verify.Result:
     return result
 
 
-@pytest.mark.parametrize("budget", (512, 1000, 1500))
-def test_digits(digits: Path, digits_images: Path, budget: int) -> None:
+@pytest.mark.parametrize("budget, paired", ((512, False), (512, True), (1000, False), (1000, True),
+                                            (1500, False)))
+def test_digits(digits: Path, digits_images: Path, budget: int, paired: bool) -> None:
     graph = load(digits)
-    layout = plan(graph, cycles=budget)
+    layout = plan(graph, cycles=budget, paired=paired)
     result = check(graph, layout, inputs.load([digits_images], graph)[:4])
     assert result.cycles_per_frame == layout.cycles_per_frame <= budget
 
