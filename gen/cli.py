@@ -75,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     added = command("plan", _plan, "Show how each layer is unrolled, how busy it is and what it keeps.")
     with_plan(added)
     command("info", _info, "Show layers, shapes, weights, multiplications, quantisation.")
+    added.add_argument("--picture", type=Path, metavar="FILE.svg",
+                       help="draw which layer gives which row when, for three frames")
     command("proof", _proof, "Show what is proved of every layer's requantiser.")
     added = command("build", _build, "Write Verilog, a file list, the plan and the proof.", as_json=False)
     added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
@@ -172,7 +174,11 @@ def _planned(options: Any, graph: Any) -> Any:
 
 def _plan(options: Any) -> int:
     graph = load(options.model, options.cut)
-    table = plan_table(graph, _planned(options, graph))
+    layout = _planned(options, graph)
+    if options.picture:
+        from headrace.gen.picture import draw
+        draw(graph, layout, options.picture)
+    table = plan_table(graph, layout)
     _show(options, table.to_json(), lambda: report.plan_table(table))
     return 0
 
