@@ -21,6 +21,7 @@ from headrace.gen.plan_table import plan_table
 from headrace.gen.planner import plan, unrolled
 from headrace.gen.proof import prove
 from headrace.gen.synthesis import TARGETS
+from headrace.gen.synthesis_jobs import BACKENDS, Workers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,9 +75,9 @@ def _parser() -> argparse.ArgumentParser:
 
     added = command("plan", _plan, "Show how each layer is unrolled, how busy it is and what it keeps.")
     with_plan(added)
-    command("info", _info, "Show layers, shapes, weights, multiplications, quantisation.")
     added.add_argument("--picture", type=Path, metavar="FILE.svg",
                        help="draw which layer gives which row when, for three frames")
+    command("info", _info, "Show layers, shapes, weights, multiplications, quantisation.")
     command("proof", _proof, "Show what is proved of every layer's requantiser.")
     added = command("build", _build, "Write Verilog, a file list, the plan and the proof.", as_json=False)
     added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
@@ -109,8 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(commands)
     added = command("synth", _synth, "Synthesise every layer with yosys and report resources.")
     added.add_argument("--target", choices=sorted(TARGETS), required=True)
-    added.add_argument("--jobs", type=_positive, default=os.cpu_count(), metavar="N",
-                       help="layers synthesised at a time")
+    added.add_argument("--jobs", type=_positive, metavar="N",
+                       help="processes at a time (default: one per processor, with dask the cluster's)")
+    added.add_argument("--backend", choices=BACKENDS, default="threading",
+                       help="of joblib: where layers are synthesised (default: %(default)s)")
+    added.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster, as tcp://host:8786")
     with_plan(added)
     return parser
 
@@ -259,7 +263,8 @@ def _synth(options: Any) -> int:
     graph = load(options.model, options.cut)
     layout = _planned(options, graph)
     with _progress(f"synthesising for {options.target}") as progress:
-        resources = synthesise(netlist(graph, layout), target=options.target, jobs=options.jobs,
+        workers = Workers(options.backend, options.jobs, options.scheduler)
+        resources = synthesise(netlist(graph, layout), target=options.target, workers=workers,
                                progress=progress)
     _show(options, resources.to_json(), lambda: report.synthesis_table(resources))
     return 0
