@@ -21,6 +21,7 @@ from headrace.gen.plan_table import plan_table
 from headrace.gen.planner import plan, unrolled
 from headrace.gen.proof import prove
 from headrace.gen.synthesis import PAIRS, TARGETS
+from headrace.gen.synthesis_jobs import BACKENDS, Workers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 
     added = command("plan", _plan, "Show how each layer is unrolled, how busy it is and what it keeps.")
     with_plan(added)
+    added.add_argument("--picture", type=Path, metavar="FILE.svg",
+                       help="draw which layer gives which row when, for three frames")
     command("info", _info, "Show layers, shapes, weights, multiplications, quantisation.")
     command("proof", _proof, "Show what is proved of every layer's requantiser.")
     added = command("build", _build, "Write Verilog, a file list, the plan and the proof.", as_json=False)
@@ -108,8 +111,11 @@ def _parser() -> argparse.ArgumentParser:
                        help="one, or one per channel")
     _add_model(commands)
     added = command("synth", _synth, "Synthesise every layer with yosys and report resources.")
-    added.add_argument("--jobs", type=_positive, default=os.cpu_count(), metavar="N",
-                       help="layers synthesised at a time")
+    added.add_argument("--jobs", type=_positive, metavar="N",
+                       help="processes at a time (default: one per processor, with dask the cluster's)")
+    added.add_argument("--backend", choices=BACKENDS, default="threading",
+                       help="of joblib: where layers are synthesised (default: %(default)s)")
+    added.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster, as tcp://host:8786")
     with_plan(added, required=True)
     return parser
 
@@ -176,7 +182,11 @@ def _planned(options: Any, graph: Any) -> Any:
 
 def _plan(options: Any) -> int:
     graph = load(options.model, options.cut)
-    table = plan_table(graph, _planned(options, graph))
+    layout = _planned(options, graph)
+    if options.picture:
+        from headrace.gen.picture import draw
+        draw(graph, layout, options.picture)
+    table = plan_table(graph, layout)
     _show(options, table.to_json(), lambda: report.plan_table(table))
     return 0
 
@@ -257,7 +267,8 @@ def _synth(options: Any) -> int:
     graph = load(options.model, options.cut)
     layout = _planned(options, graph)
     with _progress(f"synthesising for {options.target}") as progress:
-        resources = synthesise(netlist(graph, layout), target=options.target, jobs=options.jobs,
+        workers = Workers(options.backend, options.jobs, options.scheduler)
+        resources = synthesise(netlist(graph, layout), target=options.target, workers=workers,
                                progress=progress)
     _show(options, resources.to_json(), lambda: report.synthesis_table(resources))
     return 0

@@ -3,6 +3,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from amaranth import Module, Value
@@ -11,11 +12,12 @@ from joblib import Parallel, delayed
 
 from headrace.gen import verilog, yosys
 from headrace.gen.errors import HeadraceError
+from headrace.gen.synthesis_jobs import Cache, Workers
 from headrace.hdl.hierarchy import Hierarchy, instance, ports
 
 _XILINX = "scratchpad -set abc9.verify false\nsynth_xilinx -family {} -noiopad -noclkbuf -top {{}}"
 
-BATCH_CHARACTERS = 3_000_000
+BATCH_CHARACTERS = 1_500_000
 """RTLIL that goes through one run of Yosys."""
 
 _BUNDLE = "headrace_layers"
@@ -35,6 +37,12 @@ TARGETS: dict[str, str] = {
 
 PAIRS = ("xc7", "xcup")
 """Targets whose DSPs multiply for two lanes at a time (:class:`headrace.hdl.lane_pair.LanePair`)."""
+
+BLANK_WORDS, BLANK_WIDTH = 256, 32
+"""Size from which a ROM becomes block RAMs in every family, whatever it holds."""
+
+# The step in which each family's script maps memories to RAMs.
+_MEMORY_STEP = dict.fromkeys(TARGETS, "map_ram") | {"xc7": "map_memory", "xcup": "map_memory"}
 
 # Cells by what they occupy. A cell that takes several LUTs is listed with their number.
 LUTS = {
@@ -98,7 +106,8 @@ class Report:
                 "total": asdict(self.total)}
 
 
-def synthesise(hierarchy: Hierarchy, *, target: str, jobs: int = 2,
+def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = None,
+               cache: Path | None = None,
                progress: Callable[[int, int], None] | None = None) -> Report:
     """Synthesise every layer of a netlist for an FPGA family.
 
@@ -106,30 +115,39 @@ def synthesise(hierarchy: Hierarchy, *, target: str, jobs: int = 2,
     ----------
     target : :class:`str`
         A key of :data:`TARGETS`.
-    jobs : :class:`int`
-        Layers synthesised at a time, each in a process of its own.
+    workers : :class:`Workers`
+        Who runs Yosys; by default a process for each processor.
+    cache : :class:`Path`
+        Folder of what was synthesised before; by default in the user's cache folder.
     progress
         Called with the number of layers done and of all.
 
     Raises
     ------
     :exc:`HeadraceError`
-        If the target is unknown, or Yosys is missing or fails.
+        If the target is unknown, Yosys is missing or fails, or workers or cache cannot be used.
     """
     if target not in TARGETS:
         raise HeadraceError(f"unknown target {target!r}: supported are {', '.join(sorted(TARGETS))}")
     names = [name for name in verilog.layers(hierarchy) if "\n  cell $" in hierarchy.modules[name]
              or len(verilog.closure(hierarchy, name)) > 1]
-    batches = list(_batches(hierarchy, names, jobs))
-    done: Iterator[dict[str, Resources]] = Parallel(
-        n_jobs=jobs, backend="threading", return_as="generator_unordered")(
-        delayed(_synthesise)(hierarchy, batch, target) for batch in batches)
-    found: dict[str, Resources] = {}
-    for layers in done:
-        found |= layers
-        if progress is not None:
-            progress(len(found), len(names))
-    return Report(target, {name: found[name] for name in names})
+    store, version = Cache(cache), yosys.version()
+    keys = {name: store.key(version, target, Path(__file__).read_text(), *verilog.rtlil(
+        hierarchy, verilog.closure(hierarchy, name))) for name in names}
+    found = {name: cells for name, key in keys.items() if (cells := store.get(key)) is not None}
+    if missing := [name for name in names if name not in found]:
+        with (workers or Workers()).ready() as count:
+            jobs = [delayed(_synthesise)(batch, _design(hierarchy, batch), target, version)
+                    for batch in _batches(hierarchy, missing, count)]
+            for layers in Parallel(return_as="generator_unordered")(jobs):
+                for name, cells in layers.items():
+                    store.put(keys[name], cells)
+                found |= layers
+                if progress is not None:
+                    progress(len(found), len(names))
+    elif progress is not None:
+        progress(len(found), len(names))
+    return Report(target, {name: _classify(**found[name]) for name in names})
 
 
 def _batches(hierarchy: Hierarchy, names: list[str], jobs: int) -> Iterator[list[str]]:
@@ -147,8 +165,27 @@ def _batches(hierarchy: Hierarchy, names: list[str], jobs: int) -> Iterator[list
         yield batch
 
 
-def _synthesise(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str, Resources]:
-    script = [
+def _design(hierarchy: Hierarchy, names: list[str]) -> str:
+    """Return RTLIL of layers and all they instantiate, in a module that bundles them."""
+    modules = dict.fromkeys(module for name in names for module in verilog.closure(hierarchy, name))
+    return "\n".join([_bundle(hierarchy, names), *verilog.rtlil(hierarchy, modules)])
+
+
+def _synthesise(names: list[str], design: str, target: str, version: str) -> dict[str, dict[str, Any]]:
+    """Return, for each layer, the arguments of :py:`_classify()`. Runs on a worker."""
+    if yosys.version() != version:
+        raise HeadraceError(f"a worker runs {yosys.version()} and not {version}")
+    try:
+        made = _run(design, _blank_roms(target))
+    except HeadraceError:  # a ROM that became logic, whose content matters: see _blank_roms
+        made = _run(design, TARGETS[target].format(_BUNDLE).splitlines())
+    before, after = (json.loads(made[f"{what}.json"])["modules"] for what in ("memories", "cells"))
+    return {name: {"cells": dict(_cells(after, name)), "writable": _cells(before, name)["writable_memory"]}
+            for name in names}
+
+
+def _run(design: str, script: list[str]) -> dict[str, str]:
+    return yosys.run("\n".join([
         "read_rtlil design.il",
         f"hierarchy -top {_BUNDLE}",
         "proc",
@@ -160,15 +197,31 @@ def _synthesise(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str
         "opt_clean -purge",  # names that differ in their first character alone confuse abc9
         # Without a clock to meet, abc9 spends LUTs on the delay of every path across a module's border.
         f"scratchpad -set abc9.D {CLOCK_PERIOD_PS}",
-        TARGETS[target].format(_BUNDLE),
+        *script,
         "tee -q -o cells.json stat -json",
         "",
+    ]), files={"design.il": design}, outputs=("memories.json", "cells.json"))
+
+
+def _blank_roms(target: str) -> list[str]:
+    """Return a target's script that forgets what large ROMs hold before they become block RAMs.
+
+    To write their content into primitives takes Yosys longer than all else, and is no part of a report. The
+    script fails if one of these ROMs is left over after the step that maps memories.
+    """
+    *setup, command = TARGETS[target].format(_BUNDLE).splitlines()
+    step = _MEMORY_STEP[target]
+    return [
+        *setup,
+        f"{command} -run begin:{step}",
+        f"select -set blank t:$mem_v2 r:SIZE>={BLANK_WORDS} %i r:WIDTH>={BLANK_WIDTH} %i r:WR_PORTS=0 %i",
+        "setparam -set INIT 0 @blank",
+        "setattr -set blank 1 @blank",
+        f"{command} -run {step}:map_ffram",
+        "select -assert-none t:$mem_v2 a:blank %i",
+        f"{command} -run map_ffram:check",  # that step gives cells names, which takes as long as abc9
+        "blackbox =A:whitebox",  # as it does: cells of the family are no modules
     ]
-    modules = dict.fromkeys(module for name in names for module in verilog.closure(hierarchy, name))
-    text = "\n".join([_bundle(hierarchy, names), *verilog.rtlil(hierarchy, modules)])
-    made = yosys.run("\n".join(script), files={"design.il": text}, outputs=("memories.json", "cells.json"))
-    before, after = (json.loads(made[f"{what}.json"])["modules"] for what in ("memories", "cells"))
-    return {name: _classify(_cells(after, name), _cells(before, name)["writable_memory"]) for name in names}
 
 
 def _bundle(hierarchy: Hierarchy, names: list[str]) -> str:

@@ -1,4 +1,5 @@
 # amaranth: UnusedElaboratable=no
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,20 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from lane_costs import cost
+from distributed import LocalCluster
 
-from headrace.gen import build
+from headrace.gen import build, synthesis, verilog, yosys
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
 from headrace.gen.synthesis import PAIRS, TARGETS, Report, Resources, synthesise
+from headrace.gen.synthesis_jobs import Workers
 from headrace.hdl.hierarchy import Hierarchy, place
 from headrace.hdl.lane_pair import LanePair
+from lane_costs import cost
+from small_graphs import Network
+
+DEFAULTS = synthesis.BLANK_WORDS, synthesis.BLANK_WIDTH
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -80,6 +86,75 @@ def test_memory_with_a_write_port_is_counted(target: str) -> None:
     hierarchy = Hierarchy()
     hierarchy.build(Holder())
     assert synthesise(hierarchy, target=target).total.writable_memories == 1
+
+
+def report(path: Path, cache: Path, workers: Workers | None = None, target: str = "ice40") -> Report:
+    graph = load(path)
+    return synthesise(build.netlist(graph, plan(graph, cycles=6000)), target=target, workers=workers,
+                      cache=cache)
+
+
+def test_cluster_reports_the_same(small: Path, tmp_path: Path) -> None:
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        spread = report(small, tmp_path / "a", Workers("dask", scheduler=cluster.scheduler_address))
+    assert spread == report(small, tmp_path / "b") == report(small, tmp_path / "c", Workers("loky", 2))
+
+
+def test_second_run_takes_no_yosys(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = report(small, tmp_path)
+
+    def fail(*arguments: object, **more: object) -> None:
+        raise AssertionError("Yosys runs")
+
+    monkeypatch.setattr(yosys, "run", fail)
+    assert report(small, tmp_path) == first
+    with pytest.raises(AssertionError, match=r"^Yosys runs$"):
+        report(small, tmp_path, target="ecp5")
+    for file in tmp_path.iterdir():
+        file.write_text("{")
+    with pytest.raises(AssertionError, match=r"^Yosys runs$"):
+        report(small, tmp_path)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_content_of_block_rams_does_not_count(tmp_path: Path, target: str,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large ROMs are blanked; where one that became logic was, all are synthesised with what they hold."""
+    net, runs = Network((24, 4, 2)), []
+    net.conv("x", 48, 3)
+    graph, run = net.graph(), yosys.run
+
+    def count(*arguments: Any, **more: Any) -> dict[str, str]:
+        runs.append(arguments)
+        return run(*arguments, **more)
+
+    def report(blank: tuple[int, int]) -> tuple[Report, int]:
+        runs.clear()
+        for name, value in zip(("BLANK_WORDS", "BLANK_WIDTH"), blank, strict=True):
+            monkeypatch.setattr(synthesis, name, value)
+        made = synthesise(build.netlist(graph, plan(graph, cycles=10_000)), target=target,
+                          workers=Workers(jobs=1), cache=tmp_path / str(blank))
+        return made, len(runs)
+
+    monkeypatch.setattr(yosys, "run", count)
+    monkeypatch.setattr(synthesis, "_batches", lambda hierarchy, names, jobs: [["conv0"]])
+    monkeypatch.setattr(verilog, "layers", lambda hierarchy: ["conv0"])
+    kept, once = report((1 << 30, 1))
+    usual, at_once = report(DEFAULTS)
+    every, twice = report((1, 1))
+    assert usual == kept == every and kept.total.bram > 0
+    assert (once, at_once, twice) == (1, 1, 2)
+
+
+@pytest.mark.parametrize(("workers", "message"), [
+    (Workers("ray"), "unknown back end 'ray': supported are threading, loky, dask"),
+    (Workers("dask"), "the back end dask, and no other, needs the address of its scheduler"),
+    (Workers("loky", scheduler="tcp://localhost:1"),
+     "the back end dask, and no other, needs the address of its scheduler"),
+    (Workers("dask", scheduler="nonsense://localhost"), "dask scheduler nonsense://localhost: ")])
+def test_wrong_workers(small: Path, tmp_path: Path, workers: Workers, message: str) -> None:
+    with pytest.raises(HeadraceError, match="^" + re.escape(message)):
+        report(small, tmp_path, workers)
 
 
 def test_reports_add_up() -> None:

@@ -1,0 +1,34 @@
+"""`headrace plan --picture`: every row of every layer, the same bytes every time."""
+import re
+from pathlib import Path
+
+import pytest
+
+from headrace.gen.cli import main
+from headrace.gen.onnx_import import load
+from headrace.gen.picture import FRAMES, bars
+from headrace.hdl.rows import RowFormat
+
+
+def test_rows_that_leave_together() -> None:
+    """Three rows of two channels: the first alone, the others as a group, channel by channel."""
+    format = RowFormat(channels=2, height=3, lanes=1, shape=8, group=2, first=1)  # type: ignore[arg-type]
+    assert list(bars([0, 2, 5, 6, 7, 9, 10], format)) == [(0, 0, 0, 3), (0, 1, 5, 8), (0, 2, 6, 10)]
+
+
+def test_picture(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph, texts = load(digits), []
+    for name in ("a.svg", "b.svg"):
+        assert main(["plan", str(digits), "--cycles", "1000", "--picture", str(tmp_path / name)]) == 0
+        texts.append((tmp_path / name).read_text())
+    assert "cycles per frame: 944" in capsys.readouterr().out
+    assert texts[0] == texts[1] and "944 cycles each" in texts[0]
+    assert all(f">{node.name}<" in texts[0] for node in graph.nodes)
+    drawn = sum(len(re.findall(r"<path |<use ", part)) for part in
+                re.findall(r'<g id="PolyCollection_\d+">.*?\n   </g>', texts[0], re.DOTALL))
+    assert drawn >= FRAMES * sum(graph.tensors[node.output].height for node in graph.nodes)
+
+
+def test_folder_that_is_a_file(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(digits), "--picture", str(digits / "x.svg")]) == 1
+    assert capsys.readouterr().err.startswith(f"headrace: cannot write {digits / 'x.svg'}: ")
