@@ -3,6 +3,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -10,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from headrace.gen import report
 from headrace.gen.build import build
@@ -160,11 +169,34 @@ def _show(options: Any, content: dict[str, Any], table: Callable[[], Any]) -> No
 @contextmanager
 def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal's standard error while the body runs; yields what to call with done, total."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with _bar(MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task(text, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _cycles(text: str) -> Iterator[Callable[[int, int, int], None]]:
+    """The same for a simulation, with cycles per second; it is made before the first call comes."""
+    speed = TextColumn("{task.fields[speed]}")
+    with _bar(speed, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()) as bar:
+        task = bar.add_task(f"preparing: {text}", total=None, speed="")
+        start: tuple[float, int] | None = None
+
+        def update(done: int, total: int, cycle: int) -> None:
+            nonlocal start
+            now = time.monotonic()
+            start = start or (now, cycle)
+            speed = (cycle - start[1]) / max(now - start[0], 1e-3)
+            bar.update(task, description=text, completed=done, total=total,
+                       speed=f"cycle {cycle:,}, {speed:,.0f} per second")
+
+        yield update
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    console = Console(stderr=True)
+    return Progress(TextColumn("{task.description}"), BarColumn(), *columns, console=console,
+                    transient=True, disable=not console.is_terminal)
 
 
 def _info(options: Any) -> int:
@@ -229,7 +261,7 @@ def _sim(options: Any) -> int:
     graph = load(options.model, options.cut)
     x = _inputs(options, graph)
     layout = _planned(options, graph)
-    with _progress(f"simulating {len(x)} frames") as progress:
+    with _cycles(f"simulating {len(x)} frames") as progress:
         result = verify.run(graph, layout, x, engine=options.engine, progress=progress)
     answers = score(graph, [] if options.cut else options.inputs, result.output)  # those of the whole network
     _show(options, result.to_json() | answers.to_json(),

@@ -1,4 +1,4 @@
-"""Readable Verilog: one file per layer, the same text every time."""
+"""Readable Verilog: one file per layer and one for its weights, the same text every time."""
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,7 +33,10 @@ def closure(hierarchy: Hierarchy, module: str) -> list[str]:
 
 
 def files(hierarchy: Hierarchy) -> dict[str, list[str]]:
-    """Return the modules of each file by its stem; what several layers use is in one of its own."""
+    """Return the modules of each file by its stem.
+
+    What several layers use is in a file of its own, and so are the weights of each.
+    """
     owned = {layer: closure(hierarchy, layer) for layer in layers(hierarchy)}
     users: dict[str, int] = {}
     for modules in owned.values():
@@ -41,8 +44,12 @@ def files(hierarchy: Hierarchy) -> dict[str, list[str]]:
             users[module] = users.get(module, 0) + 1
     shared = [module for module in hierarchy.modules if users[module] > 1]
     made = {COMMON: shared} if shared else {}
-    return made | {layer: [module for module in modules if users[module] == 1]
-                   for layer, modules in owned.items()}
+    for layer, modules in owned.items():
+        made[layer] = [module for module in modules if users[module] == 1]
+        if (weights := f"{layer}__rom") in made[layer]:
+            made[layer].remove(weights)
+            made[weights] = [weights]
+    return made
 
 
 def write(hierarchy: Hierarchy, folder: Path) -> list[Path]:

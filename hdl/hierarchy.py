@@ -135,9 +135,13 @@ def instance(name: str, signature: Any, interface: Any) -> Instance:
 
 
 def ports(signature: Any, interface: Any) -> Iterator[tuple[str, Value, Any]]:
-    """Yield name, signal and direction of each port of a module with this signature."""
+    """Yield name, signal and direction of each port of a module with this signature.
+
+    Verilog has no ports of no bits.
+    """
     for path, member, value in signature.flatten(interface):
-        yield "__".join(map(str, path)), Value.cast(value), member.flow
+        if len(bits := Value.cast(value)):
+            yield "__".join(map(str, path)), bits, member.flow
 
 
 def place(m: Module, platform: object, name: str, component: Any, *, module: str = "") -> None:

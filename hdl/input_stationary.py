@@ -114,9 +114,10 @@ class InputStationary(Layer):
         lanes = place_lanes(
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
             operands=self.p_in, p_in=self.p_in, p_out=self.p_out, depth=self.turns)
+        first = group == 0
         for column, (lane, total) in enumerate(zip(lanes, finished.payload, strict=True)):
             m.d.comb += lane.x.eq(operands.payload[column])
-            m.d.comb += [lane.weight.eq(rom.data), lane.first.eq(group == 0), lane.step.eq(step),
+            m.d.comb += [lane.weight.eq(rom.data), lane.first.eq(first), lane.step.eq(step),
                          total.eq(lane.sum)]
         return m
 

@@ -160,7 +160,8 @@ class OutputStationary(Layer):
             m.d.comb += member_last.eq(member == table([len(taps) - 1 for taps in rows], turn))
             with m.If(sweep_ends):
                 m.d.sync += member.eq(Mux(member_last, 0, member + 1))
-            select = member + table([taps[0] for taps in rows], turn)
+            select = Signal(range(max(kernel, 2)))
+            m.d.comb += select.eq(member + table([taps[0] for taps in rows], turn))
         sweep, _, sweep_last = counter(m, self.sweeps, sweep_ends & emits & member_last, name="sweep")
         again = -self.words + 1 if o.group > 1 else 0  # back to where the sweep began
         address = Signal(range(len(rom.words)))
@@ -207,8 +208,9 @@ class OutputStationary(Layer):
 
         # The lanes: neighbours are wires, padding is a constant.
         pad = Const(self.pad, i.shape)
-        inside = [Const(1) if o.group > 1 else table([g.inside[tap] for g in groups], turn)
-                  for tap in range(kernel)]
+        inside = Signal(kernel)  # a table is described anew wherever it is used
+        m.d.comb += [inside[tap].eq(1 if o.group > 1 else table([g.inside[tap] for g in groups], turn))
+                     for tap in range(kernel)]
         masked = [[[Signal(i.shape, name=f"x{column}_{tap}_{channel}") for channel in range(self.side)]
                    for tap in range(kernel)] for column in used]
         for index in range(len(used)):
@@ -223,6 +225,7 @@ class OutputStationary(Layer):
         channels_taps = [(channel, tap) for channel in range(self.side) for tap in range(kernel)]
         if o.group > 1:
             channels_taps.sort(key=lambda pair: pair[1])
+        first = (word == 0) & ((select == 0) if o.group == 1 else 1)
         for lane, columns, total in zip(lanes, reach, self.requantise.i.payload, strict=True):
             operands: list[Any] = [
                 pad if column is None else masked[position[column]][tap][channel]
@@ -231,7 +234,7 @@ class OutputStationary(Layer):
             m.d.comb += [
                 lane.select.eq(select),
                 lane.weight.eq(rom.data),
-                lane.first.eq((word == 0) & ((select == 0) if o.group == 1 else 1)),
+                lane.first.eq(first),
                 lane.step.eq(step),
                 total.eq(lane.sum),
             ]

@@ -114,16 +114,18 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
                          in zip(entering, word, values[x.group:], strict=True)]
     padding = Const(pad, x.shape)
     for tap in range(kernel):
-        inside = table([g.inside[tap] for g in groups], group)
+        inside = Signal(name=f"inside{tap}")  # a table is described anew wherever it is used
+        m.d.comb += inside.eq(table([g.inside[tap] for g in groups], group))
         for column in range(x.width):
             masked = Signal(x.shape, name=f"x{column}_{tap}")
             m.d.comb += masked.eq(Mux(inside, columns[column][tap], padding))
             columns[column][tap] = masked
+    first = select == 0
     for lane, reach in zip(lanes, window.columns(x.width), strict=True):
         operands = [padding if column is None else columns[column][tap]
                     for tap in range(kernel) for column in reach]
         m.d.comb += [value.eq(operand) for value, operand in zip(lane.x, operands, strict=True)]
-        m.d.comb += [lane.select.eq(select), lane.first.eq(select == 0), lane.step.eq(advance)]
+        m.d.comb += [lane.select.eq(select), lane.first.eq(first), lane.step.eq(advance)]
     return advance
 
 

@@ -71,7 +71,7 @@ def run(component: Any, *, inputs: Mapping[str, npt.NDArray[np.uint8]], outputs:
                         cycles[name].append(now)
                         payloads[name].append(payload)
                         if progress is not None and name in outputs:
-                            progress(sum(len(cycles[output]) for output in outputs), total)
+                            progress(sum(len(cycles[output]) for output in outputs), total, now)
             now += 1
 
     sim = Simulator(component)

@@ -19,8 +19,8 @@ from headrace.gen.errors import HeadraceError
 Pattern = npt.NDArray[np.bool_]
 """Whether a side is willing, cycle by cycle; repeats from its end."""
 
-Progress = Callable[[int, int], None]
-"""Called now and then with the number of output beats seen and expected."""
+Progress = Callable[[int, int, int], None]
+"""Called now and then with the number of output beats seen and expected, and the cycle."""
 
 always: Pattern = np.ones(1, np.bool_)
 

@@ -105,17 +105,17 @@ class Simulation:
             entry.beats, entry.pattern, entry.period = beats.ctypes.data, willing.ctypes.data, len(willing)
             kept += [beats, willing]
         interruption: list[BaseException] = []
+        cycles, passes = ctypes.c_int64(0), ctypes.c_int64(self.passes)
 
         def report() -> int:
             try:  # also where Control-C arrives
                 if progress is not None:
                     seen = {entry.name.decode(): entry.seen for entry in table}
-                    progress(sum(seen[name] for name in outputs), total)
+                    progress(sum(seen[name] for name in outputs), total, cycles.value)
             except BaseException as error:
                 interruption.append(error)
             return len(interruption)
 
-        cycles, passes = ctypes.c_int64(0), ctypes.c_int64(self.passes)
         status = self._library.headrace_run(
             table, ctypes.c_int64(len(table)), ctypes.c_int64(deadline), ctypes.byref(cycles),
             ctypes.byref(passes), _Report(report))
@@ -125,7 +125,7 @@ class Simulation:
             self._check(status, table, cycles.value, deadline)
             self.cycles, self.passes = cycles.value, passes.value
             if progress is not None:
-                progress(total, total)
+                progress(total, total, self.cycles)
             wanted = {*inputs, *outputs, *probes}
             return {name: _beats(entry) for name, entry in zip(self.streams, table, strict=True)
                     if name in wanted}

@@ -1,5 +1,5 @@
 """The generated hardware, run on images and compared with the integer reference in every layer."""
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,10 +13,9 @@ from headrace.hdl.hierarchy import Hierarchy
 from headrace.hdl.network import Network
 from headrace.hdl.rows import RowFormat
 from headrace.sim import amaranth_run, compiled, reference
-from headrace.sim.beats import Beats, Pattern, always
+from headrace.sim.beats import Beats, Pattern, Progress, always
 
 Integers = npt.NDArray[np.integer]
-Progress = Callable[[int, int], None]
 Engine = Literal["cxxrtl", "amaranth"]
 
 DEADLINE = 100_000
@@ -93,7 +92,7 @@ def run(graph: Graph, plan: Plan, x: Integers, *, engine: Engine = "cxxrtl", val
     ----------
     x : array (frames, channels, height, width)
     valid, ready : cycle patterns in which the input is offered and the output taken
-    progress : called with the number of output beats seen and expected
+    progress : called with the number of output beats seen and expected, and the cycle
 
     Raises
     ------

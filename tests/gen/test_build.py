@@ -38,6 +38,8 @@ def test_same_bytes_every_time(digits: Path, tmp_path: Path) -> None:
     names = [f"rtl/{line}" for line in one["rtl/files.f"].decode().split()]
     assert sorted([*names, "rtl/files.f", "plan.json", "proof.json"]) == sorted(one)
     assert {f"rtl/{node.name}.v" for node in load(digits).nodes} <= set(one)
+    assert b"initial begin" in one["rtl/block1_project__rom.v"]
+    assert b"module block1_project__rom" not in one["rtl/block1_project.v"]
     text = b"".join(one.values()).decode()
     assert str(tmp_path) not in text and "Yosys" not in text and "verilog_backend" not in text
 

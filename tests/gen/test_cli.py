@@ -1,4 +1,5 @@
 """The command line, as a user meets it."""
+import io
 import json
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import onnx
 import pytest
 from onnx import helper
 from PIL import Image
+from rich.console import Console
 
+from headrace.gen import cli
 from headrace.gen.cli import main
 from headrace.gen.onnx_import import load
 from headrace.gen.proof import prove
@@ -149,3 +152,15 @@ def test_impossible_budget(capsys: pytest.CaptureFixture[str], digits: Path, tmp
     code, out, err = run(capsys, "build", digits, "-o", tmp_path / "out", "--cycles", 10)
     assert (code, out) == (1, "") and "unrolled, more than the 10 allowed: allow at least" in err
     assert not list(tmp_path.iterdir())
+
+
+def test_bar_of_a_simulation_shows_cycles_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, clock = io.StringIO(), iter((10.0, 12.0))
+    monkeypatch.setattr(cli, "Console", lambda **_: Console(file=shown, force_terminal=True, width=120))
+    with cli._cycles("simulating 2 frames") as update:
+        monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
+        update(0, 100, 500)
+        update(50, 100, 4500)
+        monkeypatch.undo()
+    assert "preparing" in shown.getvalue()
+    assert "cycle 4,500, 2,000 per second" in shown.getvalue()

@@ -199,12 +199,12 @@ def test_hang_names_the_beats_of_every_stream(cache: Path, engine: str) -> None:
 def test_progress_and_interruption(cache: Path) -> None:
     _, hierarchy = build("single")
     simulation = compiled.compile(hierarchy, cache=cache)
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, int, int]] = []
     simulation.run(inputs={"i": beats(1, 9)}, outputs={"o": 9},
-                   progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (9, 9)
+                   progress=lambda *state: seen.append(state))
+    assert seen[-1] == (9, 9, simulation.cycles)
 
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(done: int, total: int, cycle: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):  # it would never end by itself
