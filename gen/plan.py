@@ -33,9 +33,10 @@ class LayerPlan:
 
     @property
     def dsps(self) -> int:
-        """Multipliers with those of a pair of lanes counted once."""
-        pairs = self.lanes // 2 if self.paired else 0
-        return self.multipliers - pairs * self.p_in * self.p_out
+        """Multipliers with those of a pair of lanes counted once, of an odd lane those of two outputs."""
+        if not self.paired:
+            return self.multipliers
+        return self.p_in * (self.lanes // 2 * self.p_out + self.lanes % 2 * -(-self.p_out // 2))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Lanes: the arithmetic of one image column."""
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from amaranth import Array, Module, Mux, Shape, Signal, Value
+from amaranth import Array, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.hierarchy import place
+from headrace.hdl.packed import pack, products
 from headrace.hdl.ring import Ring
 
 
@@ -28,6 +30,8 @@ class MacLane(wiring.Component):
         operands, others stand in their place: their weights must be 0.
     depth : :class:`int`
         Turns of the ring of unfinished sums.
+    paired : :class:`bool`
+        Two outputs share a multiplier (:mod:`headrace.hdl.packed`), where there are two.
 
     Members
     -------
@@ -51,12 +55,12 @@ class MacLane(wiring.Component):
     sum: Any
 
     def __init__(self, *, x: Shape, weight: Shape, sum: Shape, operands: int, p_in: int, p_out: int,
-                 depth: int = 1) -> None:
+                 depth: int = 1, paired: bool = False) -> None:
         if not 1 <= p_in <= operands:
             raise ValueError(f"p_in must be 1 to {operands}, not {p_in!r}")
         self.shapes = x, weight, sum
         self.groups = -(-operands // p_in)
-        self.p_in, self.p_out, self.depth = p_in, p_out, depth
+        self.p_in, self.p_out, self.depth, self.paired = p_in, p_out, depth, paired
         super().__init__({
             "x": In(data.ArrayLayout(x, operands)),
             "select": In(range(max(self.groups, 2))),
@@ -82,10 +86,20 @@ class MacLane(wiring.Component):
         x = [Signal(x_shape, name=f"x{index}") for index in range(self.p_in)]
         for index, operand in enumerate(x):
             m.d.comb += operand.eq(choose(self.x, index, self.p_in, self.select))
-        for output in range(self.p_out):
-            products = sum(operand * self.weight[output][index] for index, operand in enumerate(x))
-            m.d.comb += self.sum[output].eq(Mux(self.first, 0, held[output]) + products)
+        for output, product in enumerate(self._products(m, x)):
+            m.d.comb += self.sum[output].eq(Mux(self.first, 0, held[output]) + product)
         return m
+
+    def _products(self, m: Module, x: Sequence[Value]) -> Iterator[Value]:
+        """Yield the sum of a step's products for each output."""
+        shared = self.p_out // 2 if self.paired else 0
+        for pair in range(shared):
+            low, high = self.weight[2 * pair], self.weight[2 * pair + 1]
+            weights = [(a, b, pack(m, a, b, name=f"packed{pair}_{index}"))
+                       for index, (a, b) in enumerate(zip(low, high, strict=True))]
+            yield from products(m, weights, x, name=f"pair{pair}")
+        for output in range(2 * shared, self.p_out):
+            yield sum((operand * self.weight[output][index] for index, operand in enumerate(x)), Const(0))
 
 
 class MaxLane(wiring.Component):

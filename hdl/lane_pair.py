@@ -2,35 +2,20 @@
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth import Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.hierarchy import place, place_copies
 from headrace.hdl.lane import MacLane, choose
+from headrace.hdl.packed import pack, products
 from headrace.hdl.ring import Ring
-
-LOW = 16
-"""Bits from the low column's operand to the high one's: what 25 bits with sign leave beside an operand."""
-
-PRODUCT = signed(25 + 9)
 
 
 class LanePair(wiring.Component):
     """Two neighbours' :class:`MacLane` with one multiplier for two products, cycle by cycle the same.
 
-    An operand of each column make one of 25 bits, which is multiplied by the weight that they share. Products
-    of a step are added up before they are taken apart, in the adders that multipliers have::
-
-        packed = high * 2**16 + low
-        total = sum over p of packed[p] * weight[p] = sum(high * weight) * 2**16 + sum(low * weight)
-
-    What the low sum has borrowed from the high one is all there is to find out. As no ``low * weight`` has
-    more than 16 bits and a sign, a product changes it by -1, 0 or 1: bit 16 of the total tells whether, as
-    the lowest bit of ``high * weight`` is known, and the sign of ``low * weight`` tells which. Then::
-
-        sum(low * weight) = total % 2**16 - borrowed * 2**16
-        sum(high * weight) = (total >> 16) + borrowed
+    Operands of both columns are packed (:mod:`headrace.hdl.packed`) and multiplied by the weight they share.
 
     Parameters
     ----------
@@ -90,8 +75,8 @@ class LanePair(wiring.Component):
             held = data.View(sums, Value.cast(ring.o[0]))
         x = [self._operands(m, index) for index in range(self.p_in)]
         for output in range(self.p_out):
-            products = self._products(m, x, output)
-            for column, product in enumerate(products):
+            weights = [self.weight[output][index] for index in range(self.p_in)]
+            for column, product in enumerate(products(m, x, weights, name=f"output{output}")):
                 m.d.comb += self.sum[column][output].eq(
                     Mux(self.first, 0, held[column][output]) + product)
         return m
@@ -104,33 +89,7 @@ class LanePair(wiring.Component):
             m.d.comb += x.eq(choose(self.x[column], index, self.p_in, self.select))
             chosen.append(x)
         low, high = chosen
-        packed = Signal(signed(25), name=f"packed{index}")
-        both = (high << LOW) + low if low.shape().signed else Cat(low, Const(0, LOW - len(low)), high)
-        m.d.comb += packed.eq(both)
-        return low, high, packed
-
-    def _products(self, m: Module, x: list[tuple[Signal, Signal, Signal]],
-                  output: int) -> tuple[Value, Value]:
-        """Return the sum of a step's products in each column."""
-        total: Value = Const(0, LOW + 1)
-        changes: list[Value] = []
-        for index, (low, high, packed) in enumerate(x):
-            weight = self.weight[output][index]
-            before, total = total, Signal(signed(PRODUCT.width + index.bit_length()),
-                                          name=f"total{output}_{index}")
-            m.d.comb += total.eq(before + packed * weight if index else packed * weight)
-            changed = Signal(name=f"changed{output}_{index}")
-            m.d.comb += changed.eq(before[LOW] ^ total[LOW] ^ (high[0] & weight[0]))
-            negative = weight[-1] ^ (low[-1] if low.shape().signed else 0)
-            # The first product can but borrow, as nothing is there yet.
-            changes.append(Cat(changed, changed & ~negative).as_signed() if index else changed)
-        if len(x) == 1:
-            return Cat(total[:LOW], changes[0]).as_signed(), total[LOW:].as_signed() + changes[0]
-        borrowed = Signal(signed(len(x).bit_length() + 1), name=f"borrowed{output}")
-        m.d.comb += borrowed.eq(sum(changes))
-        high_sum = Signal(signed(len(total) - LOW), name=f"high{output}")
-        m.d.comb += high_sum.eq(total[LOW:].as_signed() + borrowed)
-        return Cat(total[:LOW], -borrowed).as_signed(), high_sum
+        return low, high, pack(m, low, high, name=f"packed{index}")
 
 
 @dataclass(frozen=True)
@@ -148,11 +107,12 @@ class Column:
 def place_lanes(m: Module, platform: object, count: int, *, paired: bool, **shapes: Any) -> list[Column]:
     """Add the lanes of :py:`count` columns to a layer, in pairs or one by one, and return what to connect.
 
-    An odd column is left with a lane of its own. The keywords are parameters of :class:`MacLane`.
+    An odd column is left with a lane of its own, whose outputs are paired. The keywords are parameters of
+    :class:`MacLane`.
     """
-    count_pairs = count // 2 if paired else 0
-    pairs = place_copies(m, platform, "pair", lambda: LanePair(**shapes), count_pairs)
-    lanes = place_copies(m, platform, "lane", lambda: MacLane(**shapes), count - 2 * count_pairs)
+    pairs = place_copies(m, platform, "pair", lambda: LanePair(**shapes), count // 2 if paired else 0)
+    lanes = place_copies(m, platform, "lane", lambda: MacLane(**shapes, paired=paired),
+                         count - 2 * len(pairs))
     return [*(Column(pair.x[column], pair.select, pair.weight, pair.first, pair.step, pair.sum[column])
               for pair in pairs for column in range(2)),
             *(Column(lane.x, lane.select, lane.weight, lane.first, lane.step, lane.sum) for lane in lanes)]

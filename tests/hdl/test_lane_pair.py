@@ -7,7 +7,9 @@ import pytest
 from amaranth import Shape, signed, unsigned
 from amaranth.sim import Simulator
 
-from headrace.hdl.lane_pair import LOW, LanePair
+from headrace.hdl.lane import MacLane
+from headrace.hdl.lane_pair import LanePair
+from headrace.hdl.packed import LOW
 
 
 @pytest.mark.parametrize("x", (unsigned(8), signed(8)))
@@ -29,18 +31,31 @@ def test_formula_for_every_product(x: Shape) -> None:
 @pytest.mark.parametrize("weight", (signed(2), signed(8), signed(9)))
 @pytest.mark.parametrize("x", (unsigned(8), signed(8)))
 def test_sums(x: Shape, weight: Shape, p_in: int, p_out: int, depth: int) -> None:
-    """Every sum of every step, of operands and weights that are often extreme, over rings that turn."""
-    lane = LanePair(x=x, weight=weight, sum=signed(26), operands=2 * p_in, p_in=p_in, p_out=p_out,
-                    depth=depth)
-    rng = random.Random(f"{x}/{weight}/{p_in}/{p_out}/{depth}")
+    check(LanePair(x=x, weight=weight, sum=signed(26), operands=2 * p_in, p_in=p_in, p_out=p_out,
+                   depth=depth), 2)
+
+
+@pytest.mark.parametrize("p_in, p_out, depth", ((1, 2, 1), (1, 5, 3), (4, 3, 1), (9, 2, 2)))
+@pytest.mark.parametrize("weight", (signed(2), signed(8), signed(9)))
+@pytest.mark.parametrize("x", (unsigned(8), signed(8)))
+def test_sums_of_an_odd_lane(x: Shape, weight: Shape, p_in: int, p_out: int, depth: int) -> None:
+    check(MacLane(x=x, weight=weight, sum=signed(26), operands=2 * p_in, p_in=p_in, p_out=p_out,
+                  depth=depth, paired=True), 1)
+
+
+def check(lane: Any, columns: int) -> None:
+    """Compare every sum of every step, of operands and weights that are often extreme; rings turn."""
+    x, weight, _ = lane.shapes
+    p_in, p_out, depth = lane.p_in, lane.p_out, lane.depth
+    rng = random.Random(f"{columns}/{x}/{weight}/{p_in}/{p_out}/{depth}")
 
     def number(shape: Shape) -> int:
-        low = -(1 << shape.width - 1) if shape.signed else 0
-        high = low + (1 << shape.width) - 1
+        low = max(-(1 << shape.width - 1), -255) if shape.signed else 0
+        high = (1 << shape.width - shape.signed) - 1
         return rng.choice((low, high, 0, 1, rng.randint(low, high)))
 
     async def bench(ctx: Any) -> None:
-        held = [[[0] * p_out for _ in range(2)] for _ in range(depth)]
+        held = [[[0] * p_out for _ in range(columns)] for _ in range(depth)]
         for turn in range(60):
             for slot in range(depth):
                 first, step, select = turn % 6 == 0, rng.random() < 0.8, rng.randrange(2)
@@ -48,18 +63,20 @@ def test_sums(x: Shape, weight: Shape, p_in: int, p_out: int, depth: int) -> Non
                     ctx.set(lane.step, 0)
                     await ctx.tick()
                     step = rng.random() < 0.8
-                operands = [[number(x) for _ in range(2 * p_in)] for _ in range(2)]
+                operands = [[number(x) for _ in range(2 * p_in)] for _ in range(columns)]
                 weights = [[number(weight) for _ in range(p_in)] for _ in range(p_out)]
-                for port, value in ((lane.x, operands), (lane.weight, weights), (lane.first, first),
-                                    (lane.select, select), (lane.step, 1)):
+                for port, value in ((lane.x, operands if columns > 1 else operands[0]),
+                                    (lane.weight, weights), (lane.first, first), (lane.select, select),
+                                    (lane.step, 1)):
                     ctx.set(port, value)
-                for column in range(2):
+                for column in range(columns):
+                    sums = lane.sum[column] if columns > 1 else lane.sum
                     for output in range(p_out):
                         used = operands[column][select * p_in:][:p_in]
                         held[slot][column][output] = sum(
                             a * b for a, b in zip(used, weights[output], strict=True)
                         ) + (0 if first else held[slot][column][output])
-                        assert ctx.get(lane.sum[column][output]) == held[slot][column][output]
+                        assert ctx.get(sums[output]) == held[slot][column][output]
                 await ctx.tick()
 
     simulator = Simulator(lane)
