@@ -1,8 +1,8 @@
 """What each layer costs on an FPGA: every layer through yosys by itself, hierarchy kept."""
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from amaranth import Module, Value
@@ -62,7 +62,7 @@ class Resources:
     """Primitives. ``bram_kbit`` is the capacity of the block RAMs used; ``other`` counts unknown cells.
 
     Shift registers made of LUTs (``srl``) are counted in ``lut`` too. ``writable_memories`` are memories
-    with a write port: before mapping, and RAM made of LUTs after it.
+    with a write port: before mapping, and RAM made of LUTs after it; ``rom_bits`` those of all others, before it.
     """
 
     lut: int = 0
@@ -71,6 +71,7 @@ class Resources:
     bram: int = 0
     bram_kbit: int = 0
     srl: int = 0
+    rom_bits: int = 0
     writable_memories: int = 0
     other: Mapping[str, int] = field(default_factory=dict)
 
@@ -78,6 +79,14 @@ class Resources:
         a, b = asdict(self), asdict(added)
         other = dict(Counter(a.pop("other")) + Counter(b.pop("other")))
         return Resources(**{name: a[name] + b[name] for name in a}, other=other)
+
+    def __mul__(self, copies: int) -> "Resources":
+        of = asdict(self)
+        other = {cell: count * copies for cell, count in of.pop("other").items()}
+        return Resources(**{name: count * copies for name, count in of.items()}, other=other)
+
+    def with_lut(self, lut: int) -> "Resources":
+        return replace(self, lut=lut)
 
 
 @dataclass(frozen=True)
@@ -145,9 +154,25 @@ def _batches(hierarchy: Hierarchy, names: list[str], jobs: int) -> Iterator[list
 
 
 def _synthesise(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str, Resources]:
+    memories, before, after = _run(hierarchy, names, target)
+    return {name: _classify(_cells(after, name), _cells(before, name)["writable_memory"], _rom_bits(memories, before, name))
+            for name in names}
+
+
+def synthesise_modules(hierarchy: Hierarchy, names: list[str], *, target: str) -> dict[str, Resources]:
+    """Synthesise layers in one run and return what each of their modules has, without those it instantiates."""
+    _, _, after = _run(hierarchy, names, target)
+    modules = dict.fromkeys(module for name in names for module in verilog.closure(hierarchy, name))
+    return {module: _classify(_cells(after, module, without=modules), 0, 0) for module in modules
+            if f"\\{module}" in after}
+
+
+def _run(hierarchy: Hierarchy, names: list[str], target: str) -> list[Mapping[str, Any]]:
+    """Return what yosys counts in each module: memories, those with a write port, and primitives."""
     script = [
         "read_rtlil design.il",
         f"hierarchy -top {_BUNDLE}",
+        "tee -q -o roms.json stat -json",
         "proc",
         "memory_collect",
         "design -save netlist",
@@ -163,9 +188,9 @@ def _synthesise(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str
     ]
     modules = dict.fromkeys(module for name in names for module in verilog.closure(hierarchy, name))
     text = "\n".join([_bundle(hierarchy, names), *verilog.rtlil(hierarchy, modules)])
-    made = yosys.run("\n".join(script), files={"design.il": text}, outputs=("memories.json", "cells.json"))
-    before, after = (json.loads(made[f"{what}.json"])["modules"] for what in ("memories", "cells"))
-    return {name: _classify(_cells(after, name), _cells(before, name)["writable_memory"]) for name in names}
+    outputs = "roms.json", "memories.json", "cells.json"
+    made = yosys.run("\n".join(script), files={"design.il": text}, outputs=outputs)
+    return [json.loads(made[output])["modules"] for output in outputs]
 
 
 def _bundle(hierarchy: Hierarchy, names: list[str]) -> str:
@@ -181,21 +206,35 @@ def _bundle(hierarchy: Hierarchy, names: list[str]) -> str:
     return text
 
 
-def _cells(modules: Mapping[str, Any], name: str) -> Counter[str]:
+def _cells(modules: Mapping[str, Any], name: str, without: Iterable[str] = ()) -> Counter[str]:
     """Return the cells of a module and of all it instantiates, from a report of `stat`, by type."""
     total: Counter[str] = Counter()
     for cell, count in modules[f"\\{name}"]["num_cells_by_type"].items():
         number = int(count["local_count"] if isinstance(count, dict) else count)  # by version of Yosys
+        if cell in without:
+            continue
         if f"\\{cell}" in modules:
-            for inner, times in _cells(modules, cell).items():
+            for inner, times in _cells(modules, cell, without).items():
                 total[inner] += number * times
         else:
             total[cell] += number
     return total
 
 
-def _classify(cells: Mapping[str, int], writable: int) -> Resources:
-    total: Counter[str] = Counter(writable_memories=writable)
+def _rom_bits(memories: Mapping[str, Any], before: Mapping[str, Any], name: str) -> int:
+    """Return the bits of the memories in a module and in all it instantiates, but for writable ones."""
+    found = memories[f"\\{name}"]
+    writable = before[f"\\{name}"]["num_cells_by_type"].get("writable_memory", 0)
+    bits = 0 if writable else int(found["num_memory_bits"])
+    for cell, count in found["num_cells_by_type"].items():
+        if f"\\{cell}" in memories:
+            number = int(count["local_count"] if isinstance(count, dict) else count)
+            bits += number * _rom_bits(memories, before, cell)
+    return bits
+
+
+def _classify(cells: Mapping[str, int], writable: int, rom_bits: int) -> Resources:
+    total: Counter[str] = Counter(writable_memories=writable, rom_bits=rom_bits)
     other: dict[str, int] = {}
     for cell, count in cells.items():
         if cell in LUTS:

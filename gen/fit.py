@@ -1,0 +1,98 @@
+"""The fastest plan that a device holds, by the estimate."""
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from math import ceil, sqrt
+
+from headrace.boards.devices import DEVICES, Device
+from headrace.gen.errors import HeadraceError
+from headrace.gen.estimate import estimate
+from headrace.gen.graph import Graph
+from headrace.gen.plan import Plan
+from headrace.gen.planner import plan
+from headrace.gen.synthesis import Report, Resources
+
+_ENDLESS = 1 << 32  # cycles: more than any plan takes
+_CLOSE = 1.02  # budgets that are told apart
+
+
+@dataclass(frozen=True)
+class Use:
+    """How much of one kind of a device's primitives a design takes."""
+
+    name: str
+    needed: int
+    available: int
+
+    @property
+    def fits(self) -> bool:
+        return self.needed <= self.available
+
+    @property
+    def part(self) -> float:
+        return self.needed / self.available if self.available else float(self.needed > 0)
+
+    def __str__(self) -> str:
+        times = f" ({self.part:.1f} times)" if self.available else ""
+        return f"{self.needed:,} {self.name} of {self.available:,}{times}"
+
+
+def usage(total: Resources, device: Device) -> tuple[Use, ...]:
+    """Return what a design takes of each kind; block RAMs by their capacity."""
+    return (Use("LUTs", total.lut, device.lut), Use("flip-flops", total.ff, device.ff),
+            Use("DSPs", total.dsp, device.dsp),
+            Use("block RAMs", ceil(total.bram_kbit / device.bram_kbit), device.bram))
+
+
+def fits(total: Resources, device: Device) -> bool:
+    return all(use.fits for use in usage(total, device))
+
+
+def fit(graph: Graph, device: Device, *, progress: Callable[[Plan, Report], None] | None = None) -> Plan:
+    """Return the plan of the fewest cycles per frame whose estimate the device holds, up to all of it.
+
+    Budgets are bisected: between the slowest plan and those that are too fast or too large.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If the device does not hold the slowest plan; the message says what there is too little of.
+    """
+    best = _slowest(graph)
+    report = estimate(graph, best, target=device.target)
+    if not fits(report.total, device):
+        raise HeadraceError("; ".join(_statement(graph, best, report.total, device)))
+    least, most = 1.0, best.cycles_per_frame
+    while most / least > _CLOSE:
+        budget = int(sqrt(least * most))
+        try:
+            attempt = plan(graph, cycles=budget)
+        except HeadraceError:  # too fast
+            least = max(budget, least * _CLOSE)
+            continue
+        report = estimate(graph, attempt, target=device.target)
+        if progress is not None:
+            progress(attempt, report)
+        if fits(report.total, device):
+            best, most = attempt, min(float(budget), attempt.cycles_per_frame)
+        else:
+            least = max(budget, least * _CLOSE)
+    return best
+
+
+def _slowest(graph: Graph) -> Plan:
+    """Return the plan with the fewest multipliers, and no more cycles allowed than it takes."""
+    slowest = plan(graph, cycles=_ENDLESS)
+    cycles = ceil(slowest.cycles_per_frame)
+    try:
+        return plan(graph, cycles=cycles)
+    except HeadraceError:
+        return replace(slowest, budget=cycles)
+
+
+def _statement(graph: Graph, slowest: Plan, total: Resources, device: Device) -> Iterator[str]:
+    lacking = ", ".join(str(use) for use in usage(total, device) if not use.fits)
+    yield (f"{graph.name} needs at least {lacking} on {device.name} by estimate, at its slowest plan of "
+           f"{slowest.cycles_per_frame:,.0f} cycles per frame")
+    holding = [other.name for other in DEVICES if other.target == device.target and fits(total, other)]
+    yield (f"it fits {', '.join(holding)}" if holding
+           else f"no listed device of target {device.target} holds it")
