@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PARTS  := hdl gen sim boards
+PARTS  := hdl gen sim boards models
 
 .DELETE_ON_ERROR:
 
@@ -10,6 +10,7 @@ help:
 	@echo "make demo       the bundled network: ONNX -> Verilog -> simulated bit-exact -> resource report"
 	@echo "make test       lint, types and the tests"
 	@echo "make test-full  the same, hundreds of random networks and the real ones of ../shared"
+	@echo "make bench      the standard MobileNetV2 of ../shared: simulated, and through yosys"
 	@echo "make clean      remove what the targets made"
 
 $(VENV)/stamp: pyproject.toml
@@ -46,7 +47,12 @@ test: lint
 
 .PHONY: test-full
 test-full: lint
-	$(BIN)/pytest -n 2 -m ""
+	$(BIN)/pytest -n 2 -m "not bench"
+
+# One at a time: the machine is theirs.
+.PHONY: bench
+bench: $(VENV)/stamp
+	$(BIN)/pytest -m bench -s --durations=0
 
 .PHONY: clean
 clean:

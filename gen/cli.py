@@ -104,12 +104,31 @@ def _parser() -> argparse.ArgumentParser:
                        help="one, or one per channel")
     added.add_argument("--std", type=_positive_real, nargs="+", default=[1.0], metavar="X",
                        help="one, or one per channel")
+    _add_model(commands)
     added = command("synth", _synth, "Synthesise every layer with yosys and report resources.")
     added.add_argument("--target", choices=sorted(TARGETS), required=True)
     added.add_argument("--jobs", type=_positive, default=os.cpu_count(), metavar="N",
                        help="layers synthesised at a time")
     with_plan(added)
     return parser
+
+
+def _add_model(commands: Any) -> None:
+    text = "Write a standard network with random weights, quantised, for whoever has no weights at hand."
+    added = commands.add_parser("model", help=text, description=text)
+    added.add_argument("network", choices=("mobilenet_v2",), metavar="NETWORK", help="mobilenet_v2")
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    added.add_argument("--width", type=float, default=1.0, metavar="X",
+                       help="what the channels of every layer are multiplied by (default: %(default)s)")
+    added.add_argument("--size", type=_positive, default=224, metavar="N",
+                       help="height and width of the input (default: %(default)s)")
+    added.add_argument("--classifier", action="store_true",
+                       help="go on behind the last bottleneck, to 1000 classes")
+    added.add_argument("--seed", type=int, default=0, metavar="N",
+                       help="of the weights (default: %(default)s)")
+    added.add_argument("--images", type=Path, metavar="FILE",
+                       help="write random images, too, as an .npz that --inputs takes")
+    added.set_defaults(run=_model)
 
 
 def _positive(text: str) -> int:
@@ -216,6 +235,15 @@ def _quantize(options: Any) -> int:
     settings = Options(options.activations, options.weights, not options.per_tensor, options.method)
     summary = model.quantise(samples, settings, options.output)
     _show(options, summary.to_json(), lambda: report.quantisation(summary))
+    return 0
+
+
+def _model(options: Any) -> int:
+    from headrace.models.mobilenet_v2 import MobileNetV2
+    from headrace.models.qdq import save
+    model, images = MobileNetV2(options.width, options.size, options.classifier, options.seed).build()
+    save(model, options.output, images, options.images)
+    print(f"{options.output}: {report.info_summary(info(load(options.output)))}")
     return 0
 
 

@@ -132,8 +132,7 @@ def window(layer: Depthwise | MaxPool, inputs: Sequence[Channel], o: Channel,
         i = collected
     if isinstance(layer, MaxPool):
         return [*processes, _pass_window(layer, i, done, 0), register(done, o)]
-    words = 1 if layer.weights is None else len(layer.weights) * layer.window.taps // layer.p_in
-    return [*processes, _pass_window(layer, i, done, _first_step(words)),
+    return [*processes, _pass_window(layer, i, done, _first_step(len(layer.rom_words()))),
             requantise(layer.requantise, done, o)]
 
 
@@ -142,7 +141,7 @@ def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: in
     x, y = layer.formats
     groups = passing_groups(layer.window, x.height, x.group)
     joins, last = merges(groups), len(groups) - 1
-    selects, copies = layer.window.taps // layer.p_in, y.channels // x.channels
+    selects, copies = -(-layer.window.taps // layer.p_in), y.channels // x.channels
     number, ahead = 0, 0
     while True:
         group, joined = groups[number], 0

@@ -1,6 +1,6 @@
 """What the layers' sequencers have in common, as processes: see :mod:`headrace.gen.cycle_layers`."""
 from collections.abc import Sequence
-from itertools import count
+from itertools import count, cycle
 
 from headrace.gen.cycle_channel import Channel, Process, Queue, Scheduler
 from headrace.hdl.branch import Add
@@ -87,14 +87,14 @@ def register(i: Channel, o: Channel) -> Process:
 
 
 def requantise(layer: Requantise, i: Channel, o: Channel) -> Process:
-    together, steps = layer.serialise.count, layer.scale.digits.steps
+    words, steps = cycle(layer.serialise.counts), layer.scale.digits.steps
     done = 0  # cycle in which the last sum was taken to be scaled
     while True:
         while i.offered is None:
             yield i
         time = max(i.offered, done)
         i.take(time)
-        for _ in range(together):
+        for _ in range(next(words)):
             while o.offered is not None:
                 yield o
             time = done = max(time + steps, o.taken)

@@ -34,6 +34,8 @@ class LayerInfo:
     weights: int
     weight_bits: int  # with the zero point taken off; 0 without weights
     multiplications: int  # per frame, padding included
+    tile: tuple[float, float]  # positions of its output for each position of the network's output
+    multiplications_per_position: float  # of the network's output: weights x tile
     quantisation: Quantisation  # of the output
     saturation: tuple[int, int]
 
@@ -55,8 +57,19 @@ class NetworkInfo:
     def multiplications(self) -> int:
         return sum(layer.multiplications for layer in self.layers)
 
+    @property
+    def multiplications_per_position(self) -> float:
+        """The share of each position of the output in a frame's multiplications."""
+        return ratio(self.multiplications, self.output[1] * self.output[2])
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"weights": self.weights, "multiplications": self.multiplications}
+        return asdict(self) | {"weights": self.weights, "multiplications": self.multiplications,
+                               "multiplications_per_position": self.multiplications_per_position}
+
+
+def ratio(a: int, b: int) -> float:
+    """``a / b``, as an integer where it is one."""
+    return a / b if a % b else a // b
 
 
 def info(graph: Graph) -> NetworkInfo:
@@ -66,6 +79,7 @@ def info(graph: Graph) -> NetworkInfo:
 
 
 def _layers(graph: Graph) -> Iterator[LayerInfo]:
+    out = graph.tensors[graph.output]
     for node in graph.nodes:
         x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
         kernel, stride, pads, weights, bits, products = (1, 1), (1, 1), (0, 0, 0, 0), 0, 0, 0
@@ -74,8 +88,10 @@ def _layers(graph: Graph) -> Iterator[LayerInfo]:
         if isinstance(node, Conv):
             weights, products = node.weight.size, node.weight.size * y.height * y.width
             bits = signed_width(int(node.weight.min()), int(node.weight.max()))
+        tile = ratio(y.height, out.height), ratio(y.width, out.width)
         yield LayerInfo(node.name, operation(node), x.shape, y.shape, kernel, stride, pads, weights, bits,
-                        products, y.quantisation, (node.lo, node.hi))
+                        products, tile, ratio(products, out.height * out.width), y.quantisation,
+                        (node.lo, node.hi))
 
 
 def operation(node: Node) -> str:

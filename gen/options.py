@@ -100,8 +100,8 @@ def _input_stationary(place: _Place) -> Iterator[Option]:
     inputs, outputs, height = place.x.channels, place.y.channels, place.x.height
     per_row = place.budget // height
     for p_in in divisors(inputs):
-        for p_out in divisors(outputs):
-            turns = outputs // p_out
+        for p_out in unrollings(outputs):
+            turns = -(-outputs // p_out)
             sums = inputs // p_in * max(turns, p_in)
             fields = dict(p_in=p_in, p_out=p_out)
             if turns > 1:
@@ -110,8 +110,8 @@ def _input_stationary(place: _Place) -> Iterator[Option]:
                 yield place.option("input-stationary", pace, steps, spread=outputs * steps, drain=True,
                                    **fields)
             filling = [max(row, sums - turns) for row in place.pace]  # the row before is finished
-            steps = _steps((place.budget - sum(filling)) // height // turns // p_out)
-            pace = tuple(row + turns * p_out * steps for row in filling)
+            steps = _steps((place.budget - sum(filling)) // height // outputs)
+            pace = tuple(row + outputs * steps for row in filling)
             yield place.option("input-stationary", pace, steps, spread=outputs * steps, **fields)
 
 
@@ -119,13 +119,13 @@ def _output_stationary(place: _Place, window: Window, leaves: Window | None) -> 
     x, y, taps = place.x, place.y, window.taps
     groups, _ = held_groups(window, x.height)
     emits = sum(group.emits for group in groups)
-    for p_in in [*divisors(taps), *(taps * side for side in divisors(x.channels) if side > 1)]:
+    for p_in in [*unrollings(taps), *(taps * side for side in divisors(x.channels) if side > 1)]:
         words = x.channels // max(1, p_in // taps)
-        span = x.channels * taps // p_in  # steps of one sweep
+        span = words * max(1, -(-taps // p_in))  # steps of one sweep
         fill = (len(groups) - emits) * words
-        for p_out in divisors(y.channels):
-            sweeps = y.channels // p_out
-            possible = (place.budget - fill) // emits // sweeps // p_out
+        for p_out in unrollings(y.channels):
+            sweeps = -(-y.channels // p_out)
+            possible = (place.budget - fill) // emits // y.channels
             steps = _steps(max(span // p_out, min(possible, SLOWEST // 2)))
             row = sweeps * max(span, p_out * steps)
             # With one bank rows land once the first sweep has taken those before.
@@ -157,8 +157,8 @@ def _window(place: _Place, node: Conv | Pool, group: int) -> Iterator[Option]:
                   else "max-pool" if node.kind == "max" else "average-pool")
     channels, copies = place.x.channels, place.y.channels // place.x.channels
     passing = passing_groups(node.window, place.x.height, group)
-    for p_in in divisors(node.window.taps):
-        selects = node.window.taps // p_in
+    for p_in in unrollings(node.window.taps):
+        selects = -(-node.window.taps // p_in)
         rows = iter(place.pace)
         arriving = [sum(next(rows) for arrives in each.arrives if arrives) for each in passing]
         evenly = [time for time, each in zip(arriving, passing, strict=True) if each.emits and time]
@@ -198,6 +198,12 @@ def _at_least(cycles: int, pace: Sequence[int]) -> Pace:
 
 def _steps(affordable: int) -> int:
     return max(1, min(affordable, SLOWEST))
+
+
+def unrollings(number: int) -> list[int]:
+    """Return the least unrolling for each number of steps that a loop of so many turns can take."""
+    steps = {-(-number // unrolling) for unrolling in range(1, number + 1)}
+    return sorted(-(-number // count) for count in steps)
 
 
 def divisors(number: int) -> list[int]:

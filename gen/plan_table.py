@@ -100,8 +100,7 @@ def _rom(layer: Any) -> tuple[int, int]:
         case InputStationary():
             return layer.groups * layer.turns, layer.p_in * layer.p_out * layer.weight.width
         case Depthwise() if layer.weights is not None:
-            depth = layer.formats[1].channels * layer.window.taps // layer.p_in
-            return depth, layer.p_in * layer.weight.width
+            return len(layer.rom_words()), layer.p_in * layer.weight.width
     return 0, 0
 
 
@@ -116,8 +115,8 @@ def _state(layer: Any) -> tuple[int, int]:
             return row * (kernel + layer.banks * min(kernel, stride)), row * least
         case InputStationary():
             _, y = layer.formats
-            row = y.channels * y.width * layer.sum.width
-            return row * (1 + layer.drains if layer.turns > 1 else 1), row
+            held = layer.turns * layer.p_out * y.width * layer.sum.width
+            return held * (1 + layer.drains), y.channels * y.width * layer.sum.width
         case Depthwise() | MaxPool():
             x, _ = layer.formats
             row = x.channels * x.width * x.shape.width

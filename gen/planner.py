@@ -1,10 +1,12 @@
 """The choice of a plan: as few multipliers as a number of cycles per frame allows.
 
-Every layer gets the fewest at which it keeps up with the layers before it. Then the cycle model says what the
-network takes as a whole; where that is more than was allowed, because layers make each other wait, all of
-them are planned for fewer cycles.
+Every layer gets the fewest at which it keeps up with the layers before it. As multipliers come whole, they
+are used better at some rates than at others; the best of those close to what was allowed is taken. Then the
+cycle model says what the network takes as a whole; where that is more than was allowed, because layers make
+each other wait, all of them are planned for fewer cycles.
 """
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -20,6 +22,7 @@ from headrace.gen.plan import Plan
 _FRAMES = 4  # the cycle model is asked for; the last ones come steadily
 LATENCY = 0.25  # of all multipliers: what one frame less of latency is worth
 _LEAST = 0.5  # of the cycles allowed are what layers are planned for
+_CLOSE = range(995, 945, -5)  # thousandths of the cycles allowed, if multipliers are used better
 
 
 class _TooFast(HeadraceError):
@@ -51,17 +54,23 @@ def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
     budget = default_budget(graph) if cycles is None else cycles
     while True:
         try:
-            best = attempt = _attempt(graph, held, budget, budget)
+            each, made = budget, _choose(graph, held, budget)
             break
         except _TooFast as error:
             if cycles is not None:
                 raise
             budget = max(budget + 1, error.least)
-    each = budget
+    for part in _CLOSE:
+        fewer = budget * part // 1000
+        with suppress(_TooFast):
+            closer = _choose(graph, held, fewer)
+            if _multipliers(closer) * fewer < _multipliers(made) * each:
+                each, made = fewer, closer
+    best = attempt = _timed(graph, budget, made)
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
-            attempt = _attempt(graph, held, budget, each)
+            attempt = _timed(graph, budget, _choose(graph, held, each))
         except _TooFast:
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
@@ -85,8 +94,8 @@ def unrolled(graph: Graph) -> Plan:
     return _timed(graph, None, made)
 
 
-def _attempt(graph: Graph, held: Mapping[str, tuple[int, ...]], budget: int, each: int) -> Plan:
-    """Plan every layer for `each` cycles per frame, and ask the cycle model."""
+def _choose(graph: Graph, held: Mapping[str, tuple[int, ...]], each: int) -> dict[str, Option]:
+    """Plan every layer for `each` cycles per frame."""
     made: dict[str, Option] = {}
     products = info(graph).multiplications
     for node in graph.nodes:
@@ -98,7 +107,11 @@ def _attempt(graph: Graph, held: Mapping[str, tuple[int, ...]], budget: int, eac
         price = partial(_cost, channels=graph.tensors[node.output].channels,
                         frame=LATENCY * products / each**2)
         made[node.output] = min(fast, key=price)
-    return _timed(graph, budget, made)
+    return made
+
+
+def _multipliers(made: Mapping[str, Option]) -> int:
+    return sum(option.layer.multipliers for option in made.values())
 
 
 def _timed(graph: Graph, budget: int | None, made: Mapping[str, Option]) -> Plan:

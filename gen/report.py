@@ -31,16 +31,25 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def info_table(network: NetworkInfo) -> Any:
     table = _table("layer", "operation", "output", "kernel", "stride", "pads", "weights", "bits",
-                   "multiplications", "scale", "zero point", "range", left=2)
+                   "multiplications", "tile", "per output position", "scale", "zero point", "range", left=2)
     for layer in network.layers:
         table.add_row(
             layer.name, layer.operation, _shape(layer.output), _shape(layer.kernel), _shape(layer.stride),
             ",".join(map(str, layer.pads)), f"{layer.weights:,}", str(layer.weight_bits or ""),
-            f"{layer.multiplications:,}", f"{layer.quantisation.scale:.6g}",
+            f"{layer.multiplications:,}", "x".join(f"{size:.4g}" for size in layer.tile),
+            f"{layer.multiplications_per_position:,}", f"{layer.quantisation.scale:.6g}",
             str(layer.quantisation.zero_point), "..".join(map(str, layer.saturation)))
     return Group(f"{network.name}: input {_shape(network.input)}, output {_shape(network.output)}", table,
-                 f"{len(network.layers)} layers, {network.weights:,} weights, "
-                 f"{network.multiplications:,} multiplications per frame", *host_line(network.host))
+                 info_summary(network),
+                 f"{network.multiplications_per_position:,} behind each of the {_shape(network.output[1:])} "
+                 "output positions: weights x tile, a layer's positions per output position",
+                 *host_line(network.host))
+
+
+def info_summary(network: NetworkInfo) -> str:
+    weighing = sum(layer.weights > 0 for layer in network.layers)
+    return (f"{len(network.layers)} layers, {weighing} of them with weights: {network.weights:,} weights, "
+            f"{network.multiplications:,} multiplications per frame")
 
 
 def proof_table(proof: Proof) -> Any:

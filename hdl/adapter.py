@@ -1,12 +1,13 @@
 """Between one pixel after another and rows."""
-from amaranth import Module, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth import Cat, Module, Signal, Value
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.hierarchy import Layer
 from headrace.hdl.rows import RowFormat, counter
 
 
-class PixelsToRows(wiring.Component):
+class PixelsToRows(Layer):
     """Collect pixels, column by column, and pass them on as rows while the next row comes in.
 
     A pixel is :py:`together` channels of one image point. The pixels that come in are a shift register of W
@@ -56,18 +57,16 @@ class PixelsToRows(wiring.Component):
                          for pixels in leaving for channel in range(channels - 1)]
             with m.If(channel_last):
                 m.d.sync += occupied.eq(0)
+        arrived = Cat(early, self.i.payload) if width > 1 else self.i.payload.as_value()
         with m.If(accept):
             if width > 1:
-                m.d.sync += early.eq((self.i.payload.as_value() << pixel * (width - 2))
-                                     | (early >> pixel))
+                m.d.sync += early.eq(arrived[pixel:])
             with m.If(last):
-                m.d.sync += [occupied.eq(1), Value.cast(leaving).eq(
-                    early | (self.i.payload.as_value() << pixel * (width - 1)) if width > 1
-                    else self.i.payload.as_value())]
+                m.d.sync += [occupied.eq(1), Value.cast(leaving).eq(arrived)]
         return m
 
 
-class RowsToValues(wiring.Component):
+class RowsToValues(Layer):
     """Pass on the values of each beat one by one: row by row, channel by channel, column by column.
 
     Members

@@ -7,14 +7,14 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.geometry import Image
-from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.requantisation import AddRequantisation
 from headrace.hdl.ring import Ring
 from headrace.hdl.rows import RowFormat, counter
 from headrace.hdl.scale import Scale
 
 
-class Fork(wiring.Component):
+class Fork(Layer):
     """Pass every beat to all of :py:`count` outputs, each as soon as it can take it.
 
     Latency is zero. The input is taken when the last output takes it.
@@ -119,7 +119,7 @@ def held_rows(m: Module, platform: object, inputs: Mapping[str, stream.Interface
     return operands
 
 
-class Add(wiring.Component):
+class Add(Layer):
     """``y = sat((a * M_a + b * M_b + offset) >> shift)``: adds two streams beat by beat in :class:`Scale`.
 
     Parameters

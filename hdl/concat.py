@@ -3,15 +3,16 @@ from collections.abc import Sequence
 
 import numpy as np
 from amaranth import Array, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.branch import held_rows
 from headrace.hdl.geometry import Image
+from headrace.hdl.hierarchy import Layer
 from headrace.hdl.rows import RowFormat, counter, table
 
 
-class Concat(wiring.Component):
+class Concat(Layer):
     """In every row all channels of the first input, then all of the second, and so on.
 
     Takes a beat per cycle; latency is zero, but for the rows that a :class:`Shortcut` holds.

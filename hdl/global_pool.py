@@ -5,14 +5,14 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.geometry import Image
-from headrace.hdl.hierarchy import place
+from headrace.hdl.hierarchy import Layer, place
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
 from headrace.hdl.rows import RowFormat, counter
 from headrace.hdl.scale import Requantise
 
 
-class GlobalPool(wiring.Component):
+class GlobalPool(Layer):
     """``sum[c] = sum of x[c] over the whole image``, then :class:`Requantise`; one lane comes out.
 
     Each beat is summed across its columns first, so that one ring of C sums is all that is kept. Takes a

@@ -1,11 +1,13 @@
+# amaranth: UnusedElaboratable=no
 """Modules that are elaborated once and instantiated many times.
 
 In Amaranth's own simulator every component is an ordinary submodule. For a netlist that would elaborate
 each of a layer's W identical lanes W times and flatten names into `top.layer.lane17`; there, components are
 placed through a :class:`Hierarchy` instead, which turns them into instances of separately written modules.
 """
+import functools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from amaranth import ClockDomain, ClockSignal, Elaboratable, Instance, Module, ResetSignal, Value
@@ -13,6 +15,24 @@ from amaranth.back import rtlil  # type: ignore[attr-defined]
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
+from joblib import Parallel, delayed
+
+WORTH_PROCESSES = 10_000
+"""Bits of ports of layers that wait, from which on they are elaborated side by side."""
+
+
+class Layer(wiring.Component):
+    """A component that can be elaborated in another process: pickled, it is the arguments that made it."""
+
+    _arguments: dict[str, Any]
+
+    def __new__(cls, **arguments: Any) -> "Layer":
+        self = super().__new__(cls)
+        self._arguments = arguments
+        return self
+
+    def __reduce__(self) -> Any:
+        return functools.partial(type(self), **self._arguments), ()
 
 
 class Hierarchy:
@@ -45,10 +65,28 @@ class Hierarchy:
 
     def build(self, top: wiring.Component, *, name: str = "top",
               probes: dict[str, Value] | None = None) -> None:
-        """Elaborate :py:`top` and all it instantiates; :py:`probes` become outputs of the top module."""
+        """Elaborate :py:`top` and all it instantiates; :py:`probes` become outputs of the top module.
+
+        As soon as :class:`Layer`s wait that are large enough for it, they are elaborated side by side.
+        """
         self._define(name, top, probes or {})
         while self._pending:
-            self._define(*self._pending.popleft(), {})
+            layers = [item for item in self._pending if isinstance(item[1], Layer)]
+            if sum(map(_bits, layers)) > WORTH_PROCESSES:
+                self._build_side_by_side(layers)
+            else:
+                self._define(*self._pending.popleft(), {})
+
+    def _build_side_by_side(self, layers: Sequence[tuple[str, Any]]) -> None:
+        order = sorted(layers, key=_bits, reverse=True)  # so that none is left over for the end
+        made = dict(zip((name for name, _ in order), Parallel(n_jobs=-1, batch_size=1)(
+            delayed(_built)(name, layer, self.fast_rings) for name, layer in order), strict=True))
+        for name, _ in layers:
+            for module, text in made[name].modules.items():
+                assert self.modules.setdefault(module, text) == text, f"two modules are called {module}"
+            self.children |= made[name].children
+            self.signatures |= made[name].signatures
+        self._pending = deque(item for item in self._pending if item[0] not in made)
 
     def _define(self, name: str, component: Any, probes: dict[str, Value]) -> None:
         self._current, self.children[name] = name, []
@@ -58,8 +96,8 @@ class Hierarchy:
         made = {"clk": (sync.clk, None), "rst": (sync.rst, None)}
         made |= {port: (value, None) for port, value, _ in ports(component.signature, component)}
         made |= {probe: (Value.cast(value), None) for probe, value in probes.items()}
-        self.modules[name] = rtlil.convert(fragment, name=name, ports=made, platform=self,
-                                           emit_src=False)
+        text = rtlil.convert(fragment, name=name, ports=made, platform=self, emit_src=False)
+        self.modules[name] = text.replace("cell \\$", "cell $")  # Amaranth takes them for modules
 
     def add(self, name: str, component: Any) -> None:
         """Have :py:`component` elaborated as module :py:`name`."""
@@ -75,6 +113,19 @@ class Hierarchy:
     def scoped(self, name: str) -> str:
         """Return the default name of a module below the present one; layers' names have no double `_`."""
         return name if self._current == "top" else f"{self._current}__{name}"
+
+
+def _built(name: str, layer: Layer, fast_rings: bool) -> Hierarchy:
+    hierarchy = Hierarchy(fast_rings=fast_rings)
+    hierarchy.add(name, layer)
+    while hierarchy._pending:
+        hierarchy._define(*hierarchy._pending.popleft(), {})
+    return hierarchy
+
+
+def _bits(pending: tuple[str, Any]) -> int:
+    """Return the bits of a component's ports, by which the work that it makes can be guessed."""
+    return sum(len(value) for _, value, _ in ports(pending[1].signature, pending[1]))
 
 
 def instance(name: str, signature: Any, interface: Any) -> Instance:

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.collect import Collect
 from headrace.hdl.geometry import Image
-from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.lane import MacLane
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
@@ -18,12 +18,12 @@ from headrace.hdl.rows import RowFormat, counter
 from headrace.hdl.scale import Requantise
 
 
-class InputStationary(wiring.Component):
+class InputStationary(Layer):
     """1x1 convolution whose lanes hold the unfinished sums of all outputs.
 
-    An operand is used for all outputs as it arrives and then dropped: ``C_out / p_out`` steps of one cycle
-    for every ``p_in`` operands. With the last operands of a row each step finishes ``p_out`` sums, which go
-    to the requantiser at once, or, with :py:`drain`, to a ring that it empties while the next row starts.
+    An operand is used for all outputs as it arrives and then dropped: ``ceil(C_out / p_out)`` steps of one
+    cycle for every ``p_in`` operands. With the last operands of a row each step finishes ``p_out`` sums. They
+    go to the requantiser at once, or, with :py:`drain`, to a ring that it empties while the next row starts.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class InputStationary(wiring.Component):
     sum : :class:`Shape`
         Shape that holds every finished sum; unfinished ones may wrap.
     p_in, p_out : :class:`int`
-        Operands used and outputs computed per step: divisors of ``C_in`` and ``C_out``.
+        Operands used and outputs computed per step: a divisor of ``C_in``, and at most ``C_out``.
     drain : :class:`bool`
         Keep finished sums in a ring of their own.
     scaling : :class:`Requantisation`
@@ -53,13 +53,14 @@ class InputStationary(wiring.Component):
     def __init__(self, *, i: RowFormat, o: RowFormat, weight: Shape, weights: Sequence[Sequence[int]],
                  sum: Shape, p_in: int, p_out: int, drain: bool, scaling: Requantisation,
                  requantise_steps: int) -> None:
-        for name, value, of in (("p_in", p_in, i.channels), ("p_out", p_out, o.channels)):
-            if of % value:
-                raise ValueError(f"{name} must divide the {of} channels, not {value!r}")
+        if i.channels % p_in:
+            raise ValueError(f"p_in must divide the {i.channels} input channels, not {p_in!r}")
+        if not 1 <= p_out <= o.channels:
+            raise ValueError(f"p_out must be 1 to the {o.channels} output channels, not {p_out!r}")
         self.formats = i, o
         self.weight, self.weights, self.sum = weight, weights, sum
         self.p_in, self.p_out = p_in, p_out
-        self.groups, self.turns = i.channels // p_in, o.channels // p_out
+        self.groups, self.turns = i.channels // p_in, -(-o.channels // p_out)
         self.drains = drain and self.turns > 1
         self.scaling = scaling
         self.requantise = Requantise(sum=sum, count=p_out, o=o,
@@ -68,10 +69,10 @@ class InputStationary(wiring.Component):
 
     def rom_words(self) -> list[int]:
         """Return the weights in the order of the steps, ``p_out * p_in`` per word."""
-        return [pack([self.weights[turn * self.p_out + output][group * self.p_in + index]
-                      for output in range(self.p_out) for index in range(self.p_in)],
-                     self.weight.width)
-                for group in range(self.groups) for turn in range(self.turns)]
+        padded = np.zeros((self.turns * self.p_out, self.groups * self.p_in), np.int64)
+        padded[:len(self.weights)] = self.weights
+        steps = padded.reshape(self.turns, self.p_out, self.groups, self.p_in).transpose(2, 0, 1, 3)
+        return [pack(step.ravel(), self.weight.width) for group in steps for step in group]
 
     def model(self, x: Image) -> Image:
         """Compute a C_out x H x W image from a C_in x H x W one, bit for bit."""

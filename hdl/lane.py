@@ -1,7 +1,7 @@
 """Lanes: the arithmetic of one image column."""
 from typing import Any
 
-from amaranth import Array, Module, Mux, Shape, Signal
+from amaranth import Array, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,14 +24,15 @@ class MacLane(wiring.Component):
     operands : :class:`int`
         Operands within reach: the taps of the window, times the channels side by side.
     p_in, p_out : :class:`int`
-        Operands used per step (a divisor of :py:`operands`) and outputs computed from them.
+        Operands used per step and outputs computed from them. Where the last step has fewer than ``p_in``
+        operands, others stand in their place: their weights must be 0.
     depth : :class:`int`
         Turns of the ring of unfinished sums.
 
     Members
     -------
     x : :py:`In(ArrayLayout(x, operands))`
-    select : :py:`In(range(operands // p_in))`
+    select : :py:`In(range(ceil(operands / p_in)))`
         Which group of ``p_in`` operands this step uses.
     weight : :py:`In(ArrayLayout(ArrayLayout(weight, p_in), p_out))`
     first : :py:`In(1)`
@@ -51,10 +52,10 @@ class MacLane(wiring.Component):
 
     def __init__(self, *, x: Shape, weight: Shape, sum: Shape, operands: int, p_in: int, p_out: int,
                  depth: int = 1) -> None:
-        if operands % p_in:
-            raise ValueError(f"p_in must divide the {operands} operands, not {p_in!r}")
+        if not 1 <= p_in <= operands:
+            raise ValueError(f"p_in must be 1 to {operands}, not {p_in!r}")
         self.shapes = x, weight, sum
-        self.groups = operands // p_in
+        self.groups = -(-operands // p_in)
         self.p_in, self.p_out, self.depth = p_in, p_out, depth
         super().__init__({
             "x": In(data.ArrayLayout(x, operands)),
@@ -80,8 +81,7 @@ class MacLane(wiring.Component):
             held = ring.o[0]
         x = [Signal(x_shape, name=f"x{index}") for index in range(self.p_in)]
         for index, operand in enumerate(x):
-            choices = [self.x[group * self.p_in + index] for group in range(self.groups)]
-            m.d.comb += operand.eq(choices[0] if self.groups == 1 else Array(choices)[self.select])
+            m.d.comb += operand.eq(_choose(self.x, index, self.p_in, self.select))
         for output in range(self.p_out):
             products = sum(operand * self.weight[output][index] for index, operand in enumerate(x))
             m.d.comb += self.sum[output].eq(Mux(self.first, 0, held[output]) + products)
@@ -89,7 +89,10 @@ class MacLane(wiring.Component):
 
 
 class MaxLane(wiring.Component):
-    """``max`` is the greatest operand so far, ``p_in`` operands per step. Members as in :class:`MacLane`."""
+    """``max`` is the greatest operand so far, ``p_in`` operands per step. Members as in :class:`MacLane`.
+
+    Where the last step has fewer operands, the last is compared again.
+    """
 
     x: Any
     select: Signal
@@ -98,10 +101,10 @@ class MaxLane(wiring.Component):
     max: Signal
 
     def __init__(self, *, x: Shape, operands: int, p_in: int) -> None:
-        if operands % p_in:
-            raise ValueError(f"p_in must divide the {operands} operands, not {p_in!r}")
+        if not 1 <= p_in <= operands:
+            raise ValueError(f"p_in must be 1 to {operands}, not {p_in!r}")
         self.shape = x
-        self.groups = operands // p_in
+        self.groups = -(-operands // p_in)
         self.p_in = p_in
         super().__init__({"x": In(data.ArrayLayout(x, operands)),
                           "select": In(range(max(self.groups, 2))),
@@ -113,9 +116,8 @@ class MaxLane(wiring.Component):
         lowest = -(1 << self.shape.width - 1) if self.shape.signed else 0
         best = Mux(self.first, lowest, held)
         for index in range(self.p_in):
-            choices = [self.x[group * self.p_in + index] for group in range(self.groups)]
             operand = Signal(self.shape, name=f"x{index}")
-            m.d.comb += operand.eq(choices[0] if self.groups == 1 else Array(choices)[self.select])
+            m.d.comb += operand.eq(_choose(self.x, index, self.p_in, self.select))
             greater = Signal(self.shape, name=f"greater{index}")  # keeps the expression from doubling
             m.d.comb += greater.eq(Mux(operand > best, operand, best))
             best = greater
@@ -123,3 +125,9 @@ class MaxLane(wiring.Component):
         with m.If(self.step):
             m.d.sync += held.eq(self.max)
         return m
+
+
+def _choose(x: Any, index: int, p_in: int, select: Value) -> Value:
+    """Return operand number ``select * p_in + index``, or the last operand if there are not so many."""
+    choices = [x[min(first + index, len(x) - 1)] for first in range(0, len(x), p_in)]
+    return choices[0] if len(choices) == 1 else Array(choices)[select]

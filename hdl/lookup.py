@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.geometry import Image
-from headrace.hdl.hierarchy import place_copies
+from headrace.hdl.hierarchy import Layer, place_copies
 from headrace.hdl.rows import RowFormat
 
 
@@ -37,7 +37,7 @@ class LookupLane(wiring.Component):
         return m
 
 
-class Lookup(wiring.Component):
+class Lookup(Layer):
     """``y = table[x - lo]``, where ``lo`` is the least value of the input's shape; an output register.
 
     Takes a beat per cycle; latency is one cycle.

@@ -9,7 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.geometry import Image, Window, held_groups, holding
-from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.lane import MacLane
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
@@ -18,11 +18,12 @@ from headrace.hdl.rows import RowFormat, counter, table
 from headrace.hdl.scale import Requantise
 
 
-class OutputStationary(wiring.Component):
+class OutputStationary(Layer):
     """Dense convolution whose lanes hold the window and sweep one output channel after another.
 
     ``sum[o] = sum over c, kh, kw of x[c][kh][kw] * weight[o][c][kh][kw]``, then :class:`Requantise`. A turn
-    (one output row) takes ``(C_in * taps / p_in) * (C_out / p_out)`` steps of one cycle. The rows of the
+    (one output row) takes ``(C_in * taps / p_in) * (C_out / p_out)`` steps of one cycle, quotients rounded
+    up; what is then left over is multiplied by weights of 0, or left out. The rows of the
     next turn land in rings of their own meanwhile, and enter the window during the first sweep of the turn.
     The input is held up only while a row has nowhere to land.
 
@@ -42,9 +43,9 @@ class OutputStationary(wiring.Component):
     sum : :class:`Shape`
         Shape that holds every finished sum; unfinished ones may wrap.
     p_in : :class:`int`
-        Operands used per step: a divisor of the window's taps, or a multiple that divides ``C_in * taps``.
+        Operands used per step: at most the window's taps, or a multiple of them that divides ``C_in * taps``.
     p_out : :class:`int`
-        Outputs computed side by side: a divisor of ``C_out``; 1 where rows leave in groups.
+        Outputs computed side by side, at most ``C_out``; 1 where rows leave in groups.
     banks : :class:`int`
         1 or 2: with a second bank of landing rows, a group lands even while the one before moves up.
     scaling : :class:`Requantisation`
@@ -64,11 +65,11 @@ class OutputStationary(wiring.Component):
                  weights: Sequence[Sequence[int]], sum: Shape, p_in: int, p_out: int, scaling: Requantisation,
                  requantise_steps: int, banks: int = 1) -> None:
         taps = window.taps
-        if taps % p_in and (p_in % taps or i.channels * taps % p_in):
-            raise ValueError(f"p_in must divide the {taps} taps or be a multiple of them that divides "
+        if not 1 <= p_in <= taps and (p_in < 1 or p_in % taps or i.channels * taps % p_in):
+            raise ValueError(f"p_in must be 1 to the {taps} taps or a multiple of them that divides "
                              f"{i.channels * taps}, not {p_in!r}")
-        if o.channels % p_out:
-            raise ValueError(f"p_out must divide the {o.channels} output channels, not {p_out!r}")
+        if not 1 <= p_out <= o.channels:
+            raise ValueError(f"p_out must be 1 to the {o.channels} output channels, not {p_out!r}")
         self.hold = window
         if o.group > 1:
             if window != Window() or p_out != 1:
@@ -80,8 +81,8 @@ class OutputStationary(wiring.Component):
         self.p_in, self.p_out, self.banks = p_in, p_out, banks
         self.side = max(1, p_in // taps)  # channels side by side in a word
         self.words = i.channels // self.side
-        self.selects = self.side * taps // p_in
-        self.sweeps = o.channels // p_out
+        self.selects = max(1, -(-taps // p_in))
+        self.sweeps = -(-o.channels // p_out)
         self.scaling = scaling
         self.requantise = Requantise(sum=sum, count=p_out, o=o,
                                      scaling=scaling, steps=requantise_steps)
@@ -89,11 +90,11 @@ class OutputStationary(wiring.Component):
 
     def rom_words(self) -> list[int]:
         """Return the weights in the order of the steps, ``p_out * p_in`` per word."""
-        span = self.words * self.selects
-        return [pack([self.weights[sweep * self.p_out + output][step * self.p_in + index]
-                      for output in range(self.p_out) for index in range(self.p_in)],
-                     self.weight.width)
-                for sweep in range(self.sweeps) for step in range(span)]
+        used = self.side * self.window.taps  # operands of a word
+        padded = np.zeros((self.sweeps * self.p_out, self.words, self.selects * self.p_in), np.int64)
+        padded[:len(self.weights), :, :used] = np.reshape(self.weights, (-1, self.words, used))
+        steps = padded.reshape(self.sweeps, self.p_out, self.words * self.selects, self.p_in)
+        return [pack(step.ravel(), self.weight.width) for sweep in steps for step in sweep.swapaxes(0, 1)]
 
     def model(self, x: Image) -> Image:
         """Compute a C_out x H_out x W_out image from a C_in x H x W one, bit for bit."""

@@ -65,7 +65,7 @@ class Ring(wiring.Component):
         else:
             columns = place_copies(
                 m, platform, "column",
-                lambda: Ring(word=self.word, columns=1, depth=self.depth), self.columns,
+                lambda: Ring(word=width, columns=1, depth=self.depth), self.columns,
                 module=f"ring__{width}x{self.depth}")
             for index, column in enumerate(columns):
                 m.d.comb += column.shift.eq(self.shift)

@@ -122,6 +122,15 @@ class Scale(wiring.Component):
 class Serialise(wiring.Component):
     """Take words of several sums per lane and pass them on one after another, held in registers.
 
+    Parameters
+    ----------
+    shape : :class:`Shape`
+        Shape of a sum.
+    count : :class:`int`
+        Sums in a word.
+    channels : :class:`int`
+        Sums of a row. Where ``count`` does not divide them, the end of the row's last word is left out.
+
     Members
     -------
     i : :py:`In(stream.Signature(ArrayLayout(ArrayLayout(shape, count), lanes)))`
@@ -131,8 +140,9 @@ class Serialise(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, *, shape: Shape, count: int, lanes: int) -> None:
+    def __init__(self, *, shape: Shape, count: int, channels: int, lanes: int) -> None:
         self.count, self.lanes = count, lanes
+        self.counts = [min(count, channels - start) for start in range(0, channels, count)]  # of each word
         super().__init__({
             "i": In(stream.Signature(data.ArrayLayout(data.ArrayLayout(shape, count), lanes))),
             "o": Out(stream.Signature(data.ArrayLayout(data.StructLayout({"sum": shape}), lanes))),
@@ -142,7 +152,9 @@ class Serialise(wiring.Component):
         m = Module()
         held = Signal.like(self.i.payload, reset_less=True)
         sent, taken = Signal(), Signal()
-        _, _, last = counter(m, self.count, sent, name="index")
+        _, _, short = counter(m, len(self.counts), taken, name="word")
+        left = Signal(range(self.count))  # sums behind the first
+        last = left == 0
         m.d.comb += [
             sent.eq(self.o.valid & self.o.ready),
             self.i.ready.eq(~self.o.valid | sent & last),
@@ -151,7 +163,9 @@ class Serialise(wiring.Component):
         with m.If(sent & last):
             m.d.sync += self.o.valid.eq(0)
         with m.If(taken):
-            m.d.sync += self.o.valid.eq(1)
+            m.d.sync += [self.o.valid.eq(1), left.eq(Mux(short, self.counts[-1], self.count) - 1)]
+        with m.Elif(sent):
+            m.d.sync += left.eq(left - 1)
         for lane in range(self.lanes):
             m.d.comb += self.o.payload[lane].sum.eq(held[lane][0])
             for index in range(self.count):
@@ -178,7 +192,7 @@ class Requantise(wiring.Component):
     o: stream.Interface
 
     def __init__(self, *, sum: Shape, count: int, o: RowFormat, scaling: Scaling, steps: int) -> None:
-        self.serialise = Serialise(shape=sum, count=count, lanes=o.lanes)
+        self.serialise = Serialise(shape=sum, count=count, channels=o.channels, lanes=o.lanes)
         self.scale = Scale(operands={"sum": sum}, o=o, scaling=scaling, steps=steps)
         words = data.ArrayLayout(data.ArrayLayout(sum, count), o.lanes)
         super().__init__({"i": In(stream.Signature(words)), "o": Out(o.signature)})

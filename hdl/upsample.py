@@ -1,15 +1,15 @@
 """Nearest-neighbour enlargement by whole factors."""
 from amaranth import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.geometry import Image
-from headrace.hdl.hierarchy import place
+from headrace.hdl.hierarchy import Layer, place
 from headrace.hdl.ring import Ring
 from headrace.hdl.rows import RowFormat, counter
 
 
-class Upsample(wiring.Component):
+class Upsample(Layer):
     """``y[c][i][j] = x[c][i // factors[0]][j // factors[1]]``.
 
     Columns are repeated by wires. A row passes through at once, and enters a ring of C words, from which it

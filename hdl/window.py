@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.collect import Collect
 from headrace.hdl.geometry import Image, Window, merges, passing_groups
-from headrace.hdl.hierarchy import place, place_copies
+from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.lane import MacLane, MaxLane
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
@@ -25,8 +25,8 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
     """Describe a layer that computes channel by channel, and holds only the earlier rows.
 
     A ring turns with the channels and keeps, of each, the values that the next window still needs. The rows
-    of a group are brought together first, in registers; then each output takes ``taps / p_in`` steps of one
-    cycle. A group that completes no window takes one step per channel.
+    of a group are brought together first, in registers; then each output takes ``ceil(taps / p_in)`` steps of
+    one cycle. A group that completes no window takes one step per channel.
 
     Where the bottom padding makes a group of its own, the next frame's first group passes with it, as long as
     it is there: its channels enter the ring as those of the last output leave. The first channel that is not
@@ -64,7 +64,7 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
     group = Signal(range(len(groups)))
     arrives = table([any(g.arrives) for g in groups], group)
     emits = table([g.emits for g in groups], group)
-    select, _, select_last = counter(m, window.taps // p_in, advance, name="select")
+    select, _, select_last = counter(m, -(-window.taps // p_in), advance, name="select")
     _, _, copy_last = counter(m, o.channels // x.channels, advance & select_last, name="copy")
     channel, _, channel_last = counter(m, x.channels, ends, name="channel")
 
@@ -126,7 +126,7 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
     return advance
 
 
-class Depthwise(wiring.Component):
+class Depthwise(Layer):
     """``sum[o] = sum over kh, kw of x[o // m][kh][kw] * weight[o][kh][kw]``, then :class:`Requantise`.
 
     Timing as in :func:`pass_window`. The depth multiplier ``m`` is the outputs per input channel. Without
@@ -139,7 +139,7 @@ class Depthwise(wiring.Component):
     pad : :class:`int`
         What stands outside the image.
     p_in : :class:`int`
-        Taps used per step: a divisor of the window's taps.
+        Taps used per step.
     patience : :class:`int`
         Cycles to wait for the next frame's first row, if the last output row can be made with it.
     weight : :class:`Shape`
@@ -164,8 +164,8 @@ class Depthwise(wiring.Component):
                  weights: Sequence[Sequence[int]] | None, sum: Shape, scaling: Requantisation,
                  requantise_steps: int, patience: int = 0,
                  weight: Shape = unsigned(1)) -> None:  # noqa: B008
-        if window.taps % p_in:
-            raise ValueError(f"p_in must divide the {window.taps} taps, not {p_in!r}")
+        if not 1 <= p_in <= window.taps:
+            raise ValueError(f"p_in must be 1 to the {window.taps} taps, not {p_in!r}")
         if o.channels % i.channels:
             raise ValueError(f"the {i.channels} input channels must divide the output's, not {o.channels!r}")
         self.formats = i, o
@@ -212,7 +212,7 @@ class Depthwise(wiring.Component):
         return m
 
 
-class MaxPool(wiring.Component):
+class MaxPool(Layer):
     """``y[c] = max over kh, kw of x[c][kh][kw]``, held in an output register.
 
     Timing as in :func:`pass_window`.
@@ -222,7 +222,7 @@ class MaxPool(wiring.Component):
     i, o : :class:`RowFormat`
     window : :class:`Window`
     p_in : :class:`int`
-        Taps used per step: a divisor of the window's taps.
+        Taps used per step.
     patience : :class:`int`
         Cycles to wait for the next frame's first row, if the last output row can be made with it.
 
@@ -236,8 +236,8 @@ class MaxPool(wiring.Component):
     o: stream.Interface
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, p_in: int, patience: int = 0) -> None:
-        if window.taps % p_in:
-            raise ValueError(f"p_in must divide the {window.taps} taps, not {p_in!r}")
+        if not 1 <= p_in <= window.taps:
+            raise ValueError(f"p_in must be 1 to the {window.taps} taps, not {p_in!r}")
         self.formats = i, o
         self.window, self.p_in, self.patience = window, p_in, patience
         self.pad = -(1 << i.shape.width - 1) if i.shape.signed else 0  # never the greatest

@@ -100,22 +100,38 @@ def run(graph: Graph, plan: Plan, x: Integers, *, engine: Engine = "cxxrtl", val
     :exc:`HeadraceError`
         If a tool is missing or the hardware hangs.
     """
-    network = elaborate.network(graph, plan)
-    streams = network.streams()
-    image, formats = graph.tensors[graph.input], elaborate.row_formats(graph, plan)
-    # Of layers, too: the network's output may be complete before rows that no window reaches have come.
-    beats_each = {"o": formats[graph.output].beats} | {
-        node.name: formats[node.output].beats for node in graph.nodes}
-    common: dict[str, Any] = dict(
-        inputs={"i": pack(x, image)}, outputs={name: len(x) * count for name, count in beats_each.items()},
-        valid={"i": valid}, ready={"o": ready}, deadline=DEADLINE, progress=progress)
-    if engine == "amaranth":
-        beats = amaranth_run.run(network, probes=streams, **common)
-    else:
-        hierarchy = Hierarchy(fast_rings=True)
-        hierarchy.build(network, probes=probes(network))
-        beats = compiled.compile(hierarchy).run(probes=list(streams), **common)
-    return compare(graph, plan, x, beats)
+    return Hardware(graph, plan, engine=engine).run(x, valid=valid, ready=ready, progress=progress)
+
+
+class Hardware:
+    """What :py:`run()` runs, made once to be run several times."""
+
+    def __init__(self, graph: Graph, plan: Plan, *, engine: Engine = "cxxrtl") -> None:
+        self._graph, self._plan = graph, plan
+        self._network = elaborate.network(graph, plan)
+        self._streams = self._network.streams()
+        self._compiled: compiled.Simulation | None = None
+        if engine == "cxxrtl":
+            hierarchy = Hierarchy(fast_rings=True)
+            hierarchy.build(self._network, probes=probes(self._network))
+            self._compiled = compiled.compile(hierarchy)
+
+    def run(self, x: Integers, *, valid: Pattern = always, ready: Pattern = always,
+            progress: Progress | None = None) -> Result:
+        graph = self._graph
+        image, formats = graph.tensors[graph.input], elaborate.row_formats(graph, self._plan)
+        # Of layers, too: the network's output may be complete before rows that no window reaches have come.
+        beats_each = {"o": formats[graph.output].beats} | {
+            node.name: formats[node.output].beats for node in graph.nodes}
+        common: dict[str, Any] = dict(
+            inputs={"i": pack(x, image)},
+            outputs={name: len(x) * count for name, count in beats_each.items()},
+            valid={"i": valid}, ready={"o": ready}, deadline=DEADLINE, progress=progress)
+        if self._compiled is None:
+            beats = amaranth_run.run(self._network, probes=self._streams, **common)
+        else:
+            beats = self._compiled.run(probes=list(self._streams), **common)
+        return compare(graph, self._plan, x, beats)
 
 
 def probes(network: Network) -> dict[str, Any]:

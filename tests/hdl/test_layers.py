@@ -29,6 +29,13 @@ LAYERS: dict[str, tuple[Any, tuple[int, int, int], int, Window, dict[str, Any]]]
     "narrow-pairs": (InputStationary, (4, 3, 5), 6, POINT, dict(p_in=2, p_out=3, drain=False)),
     "narrow-drain": (InputStationary, (4, 3, 2), 6, POINT, dict(p_in=2, p_out=1, drain=True)),
     "narrow-flat": (InputStationary, (4, 2, 3), 4, POINT, dict(p_in=1, p_out=4, drain=True)),
+    "narrow-rest": (InputStationary, (4, 3, 5), 5, POINT, dict(p_in=2, p_out=3, drain=False)),
+    "narrow-rest-drain": (InputStationary, (4, 3, 2), 7, POINT, dict(p_in=1, p_out=3, drain=True)),
+    "widen-rest": (OutputStationary, (4, 3, 5), 7, POINT, dict(p_in=2, p_out=3)),
+    "dense-rest": (OutputStationary, (2, 4, 5), 5, SAME, dict(p_in=2, p_out=4)),
+    "depthwise-rest": (Depthwise, (3, 4, 5), 3, SAME, dict(p_in=2)),
+    "depthwise-rest-halve": (Depthwise, (3, 6, 6), 3, HALVE, dict(p_in=5)),
+    "max-rest": (MaxPool, (3, 6, 6), 3, HALVE, dict(p_in=4)),
     "widen": (OutputStationary, (4, 3, 5), 6, POINT, dict(p_in=1, p_out=1)),
     "widen-parallel": (OutputStationary, (4, 3, 5), 6, POINT, dict(p_in=2, p_out=3)),
     "widen-unrolled": (OutputStationary, (4, 3, 2), 6, POINT, dict(p_in=4, p_out=6)),
@@ -150,14 +157,14 @@ def test_corrects_single_sums(name: str, steps: int) -> None:
 
 
 @pytest.mark.parametrize("name, message", (
-    ("narrow", r"^p_in must divide the 4 channels, not 3$"),
-    ("dense", r"^p_in must divide the 9 taps or be a multiple of them that divides 18, not 4$"),
-    ("depthwise", r"^p_in must divide the 9 taps, not 4$"),
-    ("max", r"^p_in must divide the 9 taps, not 4$"),
+    ("narrow", r"^p_in must divide the 4 input channels, not 3$"),
+    ("dense", r"^p_in must be 1 to the 9 taps or a multiple of them that divides 18, not 10$"),
+    ("depthwise", r"^p_in must be 1 to the 9 taps, not 10$"),
+    ("max", r"^p_in must be 1 to the 9 taps, not 10$"),
 ))
 def test_p_in_wrong(name: str, message: str) -> None:
     kind, shape, outputs, window, options = LAYERS[name]
-    LAYERS["wrong"] = kind, shape, outputs, window, options | dict(p_in=3 if name == "narrow" else 4)
+    LAYERS["wrong"] = kind, shape, outputs, window, options | dict(p_in=3 if name == "narrow" else 10)
     try:
         with pytest.raises(ValueError, match=message):
             make("wrong", steps=1, tie=None, shape=signed(8))
@@ -167,7 +174,7 @@ def test_p_in_wrong(name: str, message: str) -> None:
 
 def test_p_out_wrong() -> None:
     layer, _ = make("widen", steps=1, tie=None, shape=signed(8))
-    with pytest.raises(ValueError, match=r"^p_out must divide the 6 output channels, not 4$"):
+    with pytest.raises(ValueError, match=r"^p_out must be 1 to the 6 output channels, not 7$"):
         OutputStationary(i=layer.formats[0], o=layer.formats[1], window=POINT, pad=0, weight=signed(4),
-                         weights=layer.weights, sum=signed(20), p_in=1, p_out=4,
+                         weights=layer.weights, sum=signed(20), p_in=1, p_out=7,
                          scaling=layer.scaling, requantise_steps=1)

@@ -1,0 +1,1 @@
+"""Network builders; the bundled network and the script that trains it."""
