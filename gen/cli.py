@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from headrace.boards.devices import find as device_named
 from headrace.gen import report
 from headrace.gen.build import build
 from headrace.gen.errors import HeadraceError
+from headrace.gen.estimate import estimate
+from headrace.gen.families import FAMILIES
+from headrace.gen.fit import fit, usage
 from headrace.gen.info import info
 from headrace.gen.onnx_import import load
 from headrace.gen.plan_table import plan_table
@@ -25,8 +30,8 @@ from headrace.gen.synthesis import TARGETS
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code: 0, or 1 after one line on standard error."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         code: int = options.run(options)
     except HeadraceError as error:
         print(f"headrace: {error}", file=sys.stderr)
@@ -60,12 +65,18 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     def with_plan(added: Any) -> None:
-        target = added.add_mutually_exclusive_group()
-        target.add_argument("--cycles", type=_positive, metavar="N",
-                            help="cycles between frames at most (default: about one pixel per clock, or four "
-                                 "cycles per beat of the busiest stream if that is more)")
-        target.add_argument("--unroll", choices=("full",),
-                            help="full: every weight its own multiplier, where streams can feed them")
+        added.add_argument("--target", choices=sorted(TARGETS),
+                           help="FPGA family (default: the device's, or any)")
+        speed = added.add_mutually_exclusive_group()
+        speed.add_argument("--cycles", type=_positive, metavar="N",
+                           help="cycles between frames at most (default: about one pixel per clock, or four "
+                                "cycles per beat of the busiest stream if that is more)")
+        speed.add_argument("--unroll", choices=("full",),
+                           help="full: every weight its own multiplier, where streams can feed them")
+        speed.add_argument("--fit", type=device_named, metavar="DEVICE",
+                           help="the fastest plan that this FPGA holds, by estimate")
+        added.add_argument("--clock", type=_positive_real, metavar="MHZ",
+                           help="say how many frames per second that makes")
 
     def with_inputs(added: Any) -> None:
         added.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE",
@@ -106,7 +117,6 @@ def _parser() -> argparse.ArgumentParser:
                        help="one, or one per channel")
     _add_model(commands)
     added = command("synth", _synth, "Synthesise every layer with yosys and report resources.")
-    added.add_argument("--target", choices=sorted(TARGETS), required=True)
     added.add_argument("--jobs", type=_positive, default=os.cpu_count(), metavar="N",
                        help="layers synthesised at a time")
     with_plan(added)
@@ -166,15 +176,46 @@ def _info(options: Any) -> int:
     return 0
 
 
+def _target(options: Any) -> str | None:
+    if options.fit and options.target not in (None, options.fit.target):
+        raise HeadraceError(f"--fit {options.fit.name} is of target {options.fit.target}, "
+                            f"not of --target {options.target}")
+    target: str | None = options.fit.target if options.fit else options.target
+    return target
+
+
 def _planned(options: Any, graph: Any) -> Any:
+    _target(options)
+    if options.fit:
+        return fit(graph, options.fit)
     return unrolled(graph) if options.unroll else plan(graph, cycles=options.cycles)
 
 
 def _plan(options: Any) -> int:
-    graph = load(options.model, options.cut)
+    graph, target = load(options.model, options.cut), _target(options)
     table = plan_table(graph, _planned(options, graph))
-    _show(options, table.to_json(), lambda: report.plan_table(table))
+    costs = estimate(graph, table.plan, target=target) if target in FAMILIES else None
+    content = table.to_json() | _rate(options, table.plan)
+    if costs is not None:
+        content["estimate"] = costs.to_json()
+    if options.fit:
+        content["device"] = {"name": options.fit.name, "source": options.fit.source,
+                             "use": [asdict(use) for use in usage(costs.total, options.fit)]}
+    _show(options, content, lambda: report.with_estimate(
+        report.plan_table(table), costs, options.fit, _rate_lines(options, table.plan)))
     return 0
+
+
+def _rate(options: Any, planned: Any) -> dict[str, Any]:
+    if not options.clock:
+        return {}
+    return {"clock_mhz": options.clock, "frames_per_second": options.clock * 1e6 / planned.cycles_per_frame}
+
+
+def _rate_lines(options: Any, planned: Any) -> Iterator[str]:
+    for value in [_rate(options, planned).get("frames_per_second")]:
+        if value is not None:
+            yield f"{value:,.1f} frames per second at {options.clock:g} MHz"
 
 
 def _proof(options: Any) -> int:
@@ -185,10 +226,11 @@ def _proof(options: Any) -> int:
 
 def _build(options: Any) -> int:
     graph = load(options.model, options.cut)
-    files, proof = build(graph, _planned(options, graph), options.output)
+    layout = _planned(options, graph)
+    files, proof = build(graph, layout, options.output)
     print(f"{options.output}: {len(files)} Verilog files, plan.json, proof.json")
     print(report.proof_summary(proof))
-    for line in report.host_line(graph.host):
+    for line in (*report.host_line(graph.host), *_rate_lines(options, layout)):
         print(line)
     return 0
 
@@ -218,8 +260,9 @@ def _sim(options: Any) -> int:
     with _progress(f"simulating {len(x)} frames") as progress:
         result = verify.run(graph, layout, x, engine=options.engine, progress=progress)
     answers = score(graph, [] if options.cut else options.inputs, result.output)  # those of the whole network
-    _show(options, result.to_json() | answers.to_json(),
-          lambda: report.simulation_table(result, layout, answers))
+    _show(options, result.to_json() | answers.to_json() | _rate(options, layout),
+          lambda: report.with_lines(report.simulation_table(result, layout, answers),
+                                    _rate_lines(options, layout)))
     if result.first is not None:
         print(f"headrace: hardware and reference differ first in {result.first}", file=sys.stderr)
     return 1 if sum(result.mismatches.values()) or answers.differing else 0
@@ -250,10 +293,13 @@ def _model(options: Any) -> int:
 def _synth(options: Any) -> int:
     from headrace.gen.build import netlist
     from headrace.gen.synthesis import synthesise
+    target = _target(options)
+    if target is None:
+        raise HeadraceError("synth needs --target or --fit")
     graph = load(options.model, options.cut)
     layout = _planned(options, graph)
-    with _progress(f"synthesising for {options.target}") as progress:
-        resources = synthesise(netlist(graph, layout), target=options.target, jobs=options.jobs,
-                               progress=progress)
-    _show(options, resources.to_json(), lambda: report.synthesis_table(resources))
+    with _progress(f"synthesising for {target}") as progress:
+        resources = synthesise(netlist(graph, layout), target=target, jobs=options.jobs, progress=progress)
+    _show(options, resources.to_json() | _rate(options, layout), lambda: report.with_lines(
+        report.synthesis_table(resources, options.fit), _rate_lines(options, layout)))
     return 0

@@ -89,12 +89,13 @@ def parts(layer: Any) -> Iterator[Part]:
             if isinstance(layer, MaxPool):
                 yield _max(layer, y.lanes)
             else:
-                depth = 1 if layer.weights is None else y.channels * layer.window.taps // layer.p_in
+                depth = 1 if layer.weights is None else y.channels * -(-layer.window.taps // layer.p_in)
                 yield _rom("rom", depth, layer.p_in * layer.weight.width)
                 yield _mac(layer, x.shape, layer.window.taps, 1)
                 yield from _requantise("requantise", layer.requantise)
         case GlobalPool():
-            yield from _ring("held", layer.sum.width, 1, layer.formats[0].channels)
+            if layer.formats[0].height > 1:  # or no sum is read again
+                yield from _ring("held", layer.sum.width, 1, layer.formats[0].channels)
             yield from _requantise("requantise", layer.requantise)
         case Add() | Concat():
             names = ["a", "b"] if isinstance(layer, Add) else layer.names
@@ -169,7 +170,7 @@ def _lookup(layer: Lookup) -> Part:
 
 def _mac(layer: Any, x: Shape, operands: int, p_out: int, depth: int = 1) -> Part:
     p_in, weight, total = layer.p_in, layer.weight, layer.sum.width
-    groups = operands // p_in
+    groups = -(-operands // p_in)
     factor = x.width + (weight.signed and not x.signed)
     multiplier = weight.width + (x.signed and not weight.signed)
     products = ((factor, multiplier),) * (p_in * p_out) if layer.weight.width > 1 else ()
@@ -181,7 +182,7 @@ def _mac(layer: Any, x: Shape, operands: int, p_out: int, depth: int = 1) -> Par
 
 
 def _max(layer: MaxPool, lanes: int) -> Part:
-    bits, groups = layer.p_in * layer.formats[0].shape.width, layer.window.taps // layer.p_in
+    bits, groups = layer.p_in * layer.formats[0].shape.width, -(-layer.window.taps // layer.p_in)
     return Part(module="lane", kind="max", copies=lanes, state=layer.formats[0].shape.width,
                 features={"select": bits * (groups - 1), "compare": bits})
 
@@ -195,8 +196,9 @@ def _collect(x: RowFormat, places: int, words: int) -> Part:
 def _requantise(module: str, layer: Requantise) -> Iterator[Part]:
     serialise = layer.serialise
     bits = serialise.lanes * layer.scale.digits.operands["sum"].width
+    ragged = len(serialise.counts) if serialise.counts[-1] < serialise.count else 1
     yield _controlled(f"{module}__serialise", Control(
-        "serialise", counters=(serialise.count,), state=bits * serialise.count + 1,
+        "serialise", counters=(serialise.count, ragged), state=bits * serialise.count + 1,
         features={"bits": bits * (serialise.count - 1)}))
     yield from _scale(f"{module}__scale", layer.scale)
 

@@ -96,12 +96,12 @@ def _window(layer: Depthwise | MaxPool) -> Control:
     groups = passing_groups(window, x.height, x.group)
     masked = _varied([group.inside for group in groups])
     merged = merges(groups)
-    counters = [len(groups), window.taps // layer.p_in, o.channels // x.channels, x.channels]
+    counters = [len(groups), -(-window.taps // layer.p_in), o.channels // x.channels, x.channels]
     state = 0
     if isinstance(layer, MaxPool):
         state += o.lanes * o.shape.width + 1
     elif layer.weights is not None:
-        counters.append(o.channels * window.taps // layer.p_in)
+        counters.append(o.channels * -(-window.taps // layer.p_in))
     if merged:
         counters.append(x.channels + 1)
         if layer.patience:

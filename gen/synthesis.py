@@ -155,12 +155,12 @@ def _batches(hierarchy: Hierarchy, names: list[str], jobs: int) -> Iterator[list
 
 def _synthesise(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str, Resources]:
     memories, before, after = _run(hierarchy, names, target)
-    return {name: _classify(_cells(after, name), _cells(before, name)["writable_memory"], _rom_bits(memories, before, name))
-            for name in names}
+    return {name: _classify(_cells(after, name), _cells(before, name)["writable_memory"],
+                            _rom_bits(memories, before, name)) for name in names}
 
 
 def synthesise_modules(hierarchy: Hierarchy, names: list[str], *, target: str) -> dict[str, Resources]:
-    """Synthesise layers in one run and return what each of their modules has, without those it instantiates."""
+    """Synthesise layers in one run; return what each module has, without the modules that it instantiates."""
     _, _, after = _run(hierarchy, names, target)
     modules = dict.fromkeys(module for name in names for module in verilog.closure(hierarchy, name))
     return {module: _classify(_cells(after, module, without=modules), 0, 0) for module in modules
@@ -172,7 +172,10 @@ def _run(hierarchy: Hierarchy, names: list[str], target: str) -> list[Mapping[st
     script = [
         "read_rtlil design.il",
         f"hierarchy -top {_BUNDLE}",
+        "design -save read",
+        "memory_unpack",
         "tee -q -o roms.json stat -json",
+        "design -load read",
         "proc",
         "memory_collect",
         "design -save netlist",
