@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.estimate import Mapped
+from headrace.gen.estimate import Mapped, mapped
 from headrace.gen.families import Family
 from headrace.gen.parts import Part
-from headrace.gen.estimate import mapped
 from headrace.gen.synthesis import Resources
 
 _CERTAIN = 10  # LUTs: an error of a module's square root counts alike from here on
@@ -56,7 +55,8 @@ def fit(found: Iterable[Sample]) -> dict[str, dict[str, float]]:
         weights = np.array([sample.copies for sample in each]) / (np.maximum(luts, 0) + _CERTAIN)
         root = np.sqrt(weights)
         solved = _non_negative(amounts * root[:, None], luts * root)
-        result[kind] = {name: round(float(value), 4) for name, value in zip(names, solved, strict=True) if value > 0}
+        result[kind] = {name: round(float(value), 4)
+                        for name, value in zip(names, solved, strict=True) if value > 0}
     return result
 
 

@@ -18,7 +18,6 @@ from headrace.gen import report
 from headrace.gen.build import build
 from headrace.gen.errors import HeadraceError
 from headrace.gen.estimate import estimate
-from headrace.gen.families import FAMILIES
 from headrace.gen.fit import fit, usage
 from headrace.gen.info import info
 from headrace.gen.onnx_import import load
@@ -66,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def with_plan(added: Any) -> None:
         added.add_argument("--target", choices=sorted(TARGETS),
-                           help="FPGA family (default: the device's, or any)")
+                           help="FPGA family (default: that of --fit, or none in particular)")
         speed = added.add_mutually_exclusive_group()
         speed.add_argument("--cycles", type=_positive, metavar="N",
                            help="cycles between frames at most (default: about one pixel per clock, or four "
@@ -194,11 +193,11 @@ def _planned(options: Any, graph: Any) -> Any:
 def _plan(options: Any) -> int:
     graph, target = load(options.model, options.cut), _target(options)
     table = plan_table(graph, _planned(options, graph))
-    costs = estimate(graph, table.plan, target=target) if target in FAMILIES else None
+    costs = estimate(graph, table.plan, target=target) if target is not None else None
     content = table.to_json() | _rate(options, table.plan)
     if costs is not None:
         content["estimate"] = costs.to_json()
-    if options.fit:
+    if costs is not None and options.fit:
         content["device"] = {"name": options.fit.name, "source": options.fit.source,
                              "use": [asdict(use) for use in usage(costs.total, options.fit)]}
     _show(options, content, lambda: report.with_estimate(

@@ -1,8 +1,8 @@
 """What each layer of a plan will cost on an FPGA, without synthesis.
 
 Flip-flops, DSPs, block RAMs and ROM bits follow from the parameters of the gateware and the rules of
-:mod:`headrace.gen.families`. LUTs are a sum of features, weighed with coefficients that `make calibrate` fits to
-what yosys makes of the modules of many layers; they are in estimate.json beside this file.
+:mod:`headrace.gen.families`. LUTs are a sum of features, weighed with coefficients that `make calibrate` fits
+to what yosys makes of the modules of many layers; they are in estimate.json beside this file.
 """
 import json
 from collections.abc import Iterator, Mapping
@@ -59,7 +59,8 @@ def mapped(part: Part, family: Family) -> Mapped:
             kind += "-dsp"
             ff -= part.absorbed if family.dsp_absorbs else 0
     bits = part.rom[0] * part.rom[1] if part.rom else 0
-    return Mapped(Resources(lut=lut, ff=ff, dsp=dsp, bram=bram, bram_kbit=kbit, srl=lut, rom_bits=bits), kind, features)
+    fixed = Resources(lut=lut, ff=ff, dsp=dsp, bram=bram, bram_kbit=kbit, srl=lut, rom_bits=bits)
+    return Mapped(fixed, kind, features)
 
 
 def _in_luts(family: Family, depth: int, columns: int) -> dict[str, float]:
@@ -105,8 +106,9 @@ def _edge(network: Network) -> Iterator[tuple[str, list[Part]]]:
     yield "axi__pixels_to_rows", [Part(
         module="", kind="pixels-to-rows", state=pixel * (2 * i.width - 1 if i.width > 1 else 2) + 1 + counted,
         features={"one": 1, "bits": pixel * i.width if together > 1 else 0})]
-    yield "axi__frame_guard", [Part(module="", kind="frame-guard", state=2 + (beats - 1).bit_length(), features={
-        "one": 1, "bits": pixel + (beats - 1).bit_length()})]
+    yield "axi__frame_guard", [Part(
+        module="", kind="frame-guard", features={"one": 1, "bits": pixel + (beats - 1).bit_length()},
+        state=2 + (beats - 1).bit_length())]
     yield "axi__rows_to_values", [Part(
         module="", kind="rows-to-values", features={"one": 1, "bits": (o.width - 1) * o.shape.width},
         state=o.width * o.shape.width + 1 + (o.width - 1).bit_length() + (o.beats - 1).bit_length())]

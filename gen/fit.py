@@ -1,6 +1,6 @@
 """The fastest plan that a device holds, by the estimate."""
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, sqrt
 
 from headrace.boards.devices import DEVICES, Device
@@ -13,6 +13,7 @@ from headrace.gen.synthesis import Report, Resources
 
 _ENDLESS = 1 << 32  # cycles: more than any plan takes
 _CLOSE = 1.02  # budgets that are told apart
+_SLOW = (1.0, 0.7, 0.5, 0.35)  # of the slowest plan's cycles: the smallest plan is not always the slowest
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,16 @@ def fits(total: Resources, device: Device) -> bool:
 def fit(graph: Graph, device: Device, *, progress: Callable[[Plan, Report], None] | None = None) -> Plan:
     """Return the plan of the fewest cycles per frame whose estimate the device holds, up to all of it.
 
-    Budgets are bisected: between the slowest plan and those that are too fast or too large.
+    Budgets are bisected, between a plan that fits and those that are too fast or too large.
 
     Raises
     ------
     :exc:`HeadraceError`
-        If the device does not hold the slowest plan; the message says what there is too little of.
+        If the device holds none of the slow plans; the message says what there is too little of.
     """
-    best = _slowest(graph)
-    report = estimate(graph, best, target=device.target)
-    if not fits(report.total, device):
-        raise HeadraceError("; ".join(_statement(graph, best, report.total, device)))
+    best, total = _smallest(graph, device)
+    if not fits(total, device):
+        raise HeadraceError("; ".join(_statement(graph, best, total, device)))
     least, most = 1.0, best.cycles_per_frame
     while most / least > _CLOSE:
         budget = int(sqrt(least * most))
@@ -79,20 +79,28 @@ def fit(graph: Graph, device: Device, *, progress: Callable[[Plan, Report], None
     return best
 
 
-def _slowest(graph: Graph) -> Plan:
-    """Return the plan with the fewest multipliers, and no more cycles allowed than it takes."""
+def _smallest(graph: Graph, device: Device) -> tuple[Plan, Resources]:
+    """Return the first plan that fits, slow ones first, or else the one that exceeds the device least."""
     slowest = plan(graph, cycles=_ENDLESS)
-    cycles = ceil(slowest.cycles_per_frame)
-    try:
-        return plan(graph, cycles=cycles)
-    except HeadraceError:
-        return replace(slowest, budget=cycles)
+    tried = []
+    for part in _SLOW:
+        try:  # with no more cycles allowed than it takes: some of them are waited for
+            attempt = plan(graph, cycles=ceil(slowest.cycles_per_frame * part))
+        except HeadraceError:  # too fast
+            continue
+        total = estimate(graph, attempt, target=device.target).total
+        if fits(total, device):
+            return attempt, total
+        tried.append((attempt, total))
+    if not tried:
+        return slowest, estimate(graph, slowest, target=device.target).total
+    return min(tried, key=lambda each: max(use.part for use in usage(each[1], device)))
 
 
-def _statement(graph: Graph, slowest: Plan, total: Resources, device: Device) -> Iterator[str]:
+def _statement(graph: Graph, smallest: Plan, total: Resources, device: Device) -> Iterator[str]:
     lacking = ", ".join(str(use) for use in usage(total, device) if not use.fits)
-    yield (f"{graph.name} needs at least {lacking} on {device.name} by estimate, at its slowest plan of "
-           f"{slowest.cycles_per_frame:,.0f} cycles per frame")
+    yield (f"{graph.name} needs at least {lacking} on {device.name} by estimate, in its smallest plan, of "
+           f"{smallest.cycles_per_frame:,.0f} cycles per frame")
     holding = [other.name for other in DEVICES if other.target == device.target and fits(total, other)]
     yield (f"it fits {', '.join(holding)}" if holding
            else f"no listed device of target {device.target} holds it")

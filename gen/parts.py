@@ -1,8 +1,8 @@
 """The modules that a layer is made of, and what matters of each for its area.
 
-One :class:`Part` per module of the netlist that :class:`headrace.hdl.hierarchy.Hierarchy` makes of the layer, under
-the same name, but for modules that only connect others. Nothing is elaborated: parts follow from
-the parameters of the gateware, so that a planner can ask for them often.
+One :class:`Part` per module of the netlist that :class:`headrace.hdl.hierarchy.Hierarchy` makes of the layer,
+under the same name, but for modules that only connect others. Nothing is elaborated: parts follow from the
+parameters of the gateware, so that a planner can ask for them often.
 """
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,10 +31,11 @@ from headrace.hdl.window import Depthwise, MaxPool
 class Part:
     """A module that is there :py:`copies` times.
 
-    ``features`` are amounts by name, to be weighed with a family's coefficients; ``products`` the widths of signed
-    factors that are multiplied; ``rom`` words and bits per word; ``ring`` bits per word and words. ``state`` are
-    the bits of the registers besides those of ROM and ring, of which a DSP may absorb ``absorbed``; ``varying``
-    are the bits of a ROM's word that are not constant, ``columns`` those of them that differ from each other.
+    ``features`` are amounts by name, to be weighed with a family's coefficients; ``products`` the widths of
+    signed factors that are multiplied; ``rom`` words and bits per word; ``ring`` bits per word and words.
+    ``state`` are the bits of the registers besides those of ROM and ring, of which a DSP may absorb
+    ``absorbed``; ``varying`` are the bits of a ROM's word that are not constant, ``columns`` those of them
+    that differ from each other.
     """
 
     module: str  # what follows the layer's name; of the layer itself ""
@@ -138,10 +139,9 @@ def _constants(module: str, digits: Digits) -> Part:
     width = digits.product_width + multiplier_width * len(digits.operands)
     if len(digits.constants) == 1:
         return Part(module=module, kind="rom")
-    columns: list[int] = []
-    for numbers, bits in ((np.array([offset for offset, _ in digits.constants]), digits.product_width),
-                          (np.array([multiplier for _, (multiplier,) in digits.constants]), multiplier_width)):
-        columns += _columns(numbers, bits)
+    offsets = np.array([offset for offset, _ in digits.constants])
+    multipliers = np.array([multiplier for _, (multiplier,) in digits.constants])
+    columns = _columns(offsets, digits.product_width) + _columns(multipliers, multiplier_width)
     varying = [column for column in columns if 0 < column < (1 << len(digits.constants)) - 1]
     return Part(module=module, kind="rom", rom=(len(digits.constants), width), varying=len(varying),
                 columns=len(set(varying)))
@@ -189,8 +189,8 @@ def _max(layer: MaxPool, lanes: int) -> Part:
 
 def _collect(x: RowFormat, places: int, words: int) -> Part:
     bits = x.lanes * x.shape.width
-    return _controlled("collect", Control("collect", counters=(places, words), state=bits * (2 * places - 1) + 1,
-                                          features={"places": places}))
+    return _controlled("collect", Control(
+        "collect", counters=(places, words), state=bits * (2 * places - 1) + 1, features={"places": places}))
 
 
 def _requantise(module: str, layer: Requantise) -> Iterator[Part]:
@@ -224,8 +224,9 @@ def _scale(module: str, layer: Scale) -> Iterator[Part]:
     narrow = digits.width <= 4
     products = () if narrow else tuple(
         (shape.width, digits.width + shape.signed) for shape in digits.operands.values())
-    total = max(digits.top_width, digits.partial_width + digits.width) if digits.steps > 1 else digits.top_width
-    partial = digits.partial_width if digits.steps > 1 else 0
+    total, partial = digits.top_width, 0
+    if digits.steps > 1:
+        total, partial = max(total, digits.partial_width + digits.width), digits.partial_width
     tie = form.tie is not None
     corrections = len(form.corrections) if isinstance(form, AddRequantisation) else 0
     yield Part(

@@ -62,7 +62,8 @@ class Resources:
     """Primitives. ``bram_kbit`` is the capacity of the block RAMs used; ``other`` counts unknown cells.
 
     Shift registers made of LUTs (``srl``) are counted in ``lut`` too. ``writable_memories`` are memories
-    with a write port: before mapping, and RAM made of LUTs after it; ``rom_bits`` those of all others, before it.
+    with a write port: before mapping, and RAM made of LUTs after it; ``rom_bits`` are those of all others,
+    before it.
     """
 
     lut: int = 0
@@ -124,8 +125,7 @@ def synthesise(hierarchy: Hierarchy, *, target: str, jobs: int = 2,
     """
     if target not in TARGETS:
         raise HeadraceError(f"unknown target {target!r}: supported are {', '.join(sorted(TARGETS))}")
-    names = [name for name in verilog.layers(hierarchy) if "\n  cell $" in hierarchy.modules[name]
-             or len(verilog.closure(hierarchy, name)) > 1]
+    names = _with_logic(hierarchy)
     batches = list(_batches(hierarchy, names, jobs))
     done: Iterator[dict[str, Resources]] = Parallel(
         n_jobs=jobs, backend="threading", return_as="generator_unordered")(
@@ -136,6 +136,12 @@ def synthesise(hierarchy: Hierarchy, *, target: str, jobs: int = 2,
         if progress is not None:
             progress(len(found), len(names))
     return Report(target, {name: found[name] for name in names})
+
+
+def _with_logic(hierarchy: Hierarchy) -> list[str]:
+    """Return the layers that are more than wires."""
+    return [name for name in verilog.layers(hierarchy) if "\n  cell $" in hierarchy.modules[name]
+            or len(verilog.closure(hierarchy, name)) > 1]
 
 
 def _batches(hierarchy: Hierarchy, names: list[str], jobs: int) -> Iterator[list[str]]:
@@ -159,8 +165,15 @@ def _synthesise(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str
                             _rom_bits(memories, before, name)) for name in names}
 
 
-def synthesise_modules(hierarchy: Hierarchy, names: list[str], *, target: str) -> dict[str, Resources]:
-    """Synthesise layers in one run; return what each module has, without the modules that it instantiates."""
+def synthesise_modules(hierarchy: Hierarchy, *, target: str, jobs: int = 2) -> dict[str, Resources]:
+    """Synthesise a netlist; return what each module has, without the modules that it instantiates."""
+    done = Parallel(n_jobs=jobs, backend="threading")(
+        delayed(_synthesise_modules)(hierarchy, batch, target)
+        for batch in _batches(hierarchy, _with_logic(hierarchy), jobs))
+    return {name: made for modules in done for name, made in modules.items()}
+
+
+def _synthesise_modules(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str, Resources]:
     _, _, after = _run(hierarchy, names, target)
     modules = dict.fromkeys(module for name in names for module in verilog.closure(hierarchy, name))
     return {module: _classify(_cells(after, module, without=modules), 0, 0) for module in modules
