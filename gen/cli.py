@@ -24,7 +24,7 @@ from headrace.gen.onnx_import import load
 from headrace.gen.plan_table import plan_table
 from headrace.gen.planner import plan, unrolled
 from headrace.gen.proof import prove
-from headrace.gen.synthesis import TARGETS
+from headrace.gen.synthesis import PAIRS, TARGETS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def with_plan(added: Any) -> None:
         added.add_argument("--target", choices=sorted(TARGETS),
-                           help="FPGA family (default: that of --fit, or none in particular)")
+                           help="FPGA family whose DSPs to use (default: that of --fit, or any)")
         speed = added.add_mutually_exclusive_group()
         speed.add_argument("--cycles", type=_positive, metavar="N",
                            help="cycles between frames at most (default: about one pixel per clock, or four "
@@ -184,10 +184,13 @@ def _target(options: Any) -> str | None:
 
 
 def _planned(options: Any, graph: Any) -> Any:
-    _target(options)
+    target = _target(options)
     if options.fit:
         return fit(graph, options.fit)
-    return unrolled(graph) if options.unroll else plan(graph, cycles=options.cycles)
+    paired = target in PAIRS
+    if options.unroll:
+        return unrolled(graph, paired=paired)
+    return plan(graph, cycles=options.cycles, paired=paired)
 
 
 def _plan(options: Any) -> int:

@@ -110,7 +110,8 @@ def layer(graph: Graph, node: Node, plan: LayerPlan, formats: Mapping[str, RowFo
             weights = node.weight.reshape(y.channels, -1) * found.alive(node.name)[:, None]
             common: dict[str, Any] = dict(
                 i=i, o=o, weights=weights.tolist(), weight=weight_shape(weights), p_in=plan.p_in,
-                sum=found.sum_shape(node.name), scaling=found.sums[node.name], requantise_steps=steps)
+                sum=found.sum_shape(node.name), scaling=found.sums[node.name], requantise_steps=steps,
+                paired=plan.paired)
             if plan.kind == "input-stationary":
                 return InputStationary(p_out=plan.p_out, drain=plan.drain, **common)
             common |= dict(window=node.window, pad=x.quantisation.zero_point)

@@ -1,6 +1,6 @@
 """The fastest plan that a device holds, by the estimate."""
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from math import ceil, sqrt
 
 from headrace.boards.devices import DEVICES, Device
@@ -9,7 +9,7 @@ from headrace.gen.estimate import estimate
 from headrace.gen.graph import Graph
 from headrace.gen.plan import Plan
 from headrace.gen.planner import plan
-from headrace.gen.synthesis import Report, Resources
+from headrace.gen.synthesis import PAIRS, Resources
 
 _ENDLESS = 1 << 32  # cycles: more than any plan takes
 _CLOSE = 1.02  # budgets that are told apart
@@ -48,7 +48,7 @@ def fits(total: Resources, device: Device) -> bool:
     return all(use.fits for use in usage(total, device))
 
 
-def fit(graph: Graph, device: Device, *, progress: Callable[[Plan, Report], None] | None = None) -> Plan:
+def fit(graph: Graph, device: Device) -> Plan:
     """Return the plan of the fewest cycles per frame whose estimate the device holds, up to all of it.
 
     Budgets are bisected, between a plan that fits and those that are too fast or too large.
@@ -65,14 +65,11 @@ def fit(graph: Graph, device: Device, *, progress: Callable[[Plan, Report], None
     while most / least > _CLOSE:
         budget = int(sqrt(least * most))
         try:
-            attempt = plan(graph, cycles=budget)
+            attempt, total = _attempt(graph, budget, device)
         except HeadraceError:  # too fast
             least = max(budget, least * _CLOSE)
             continue
-        report = estimate(graph, attempt, target=device.target)
-        if progress is not None:
-            progress(attempt, report)
-        if fits(report.total, device):
+        if fits(total, device):
             best, most = attempt, min(float(budget), attempt.cycles_per_frame)
         else:
             least = max(budget, least * _CLOSE)
@@ -85,16 +82,29 @@ def _smallest(graph: Graph, device: Device) -> tuple[Plan, Resources]:
     tried = []
     for part in _SLOW:
         try:  # with no more cycles allowed than it takes: some of them are waited for
-            attempt = plan(graph, cycles=ceil(slowest.cycles_per_frame * part))
+            attempt, total = _attempt(graph, ceil(slowest.cycles_per_frame * part), device)
         except HeadraceError:  # too fast
             continue
-        total = estimate(graph, attempt, target=device.target).total
         if fits(total, device):
             return attempt, total
         tried.append((attempt, total))
     if not tried:
         return slowest, estimate(graph, slowest, target=device.target).total
-    return min(tried, key=lambda each: max(use.part for use in usage(each[1], device)))
+    return min(tried, key=lambda each: _excess(each[1], device))
+
+
+def _attempt(graph: Graph, cycles: int, device: Device) -> tuple[Plan, Resources]:
+    """Plan for so many cycles, with lanes in pairs or not: pairs take fewer DSPs, and more LUTs."""
+    made = plan(graph, cycles=cycles, paired=device.target in PAIRS)
+    apart = {name: replace(layer, paired=False) for name, layer in made.layers.items()}
+    tried = [(each, estimate(graph, each, target=device.target).total)
+             for each in ([made, replace(made, layers=apart)] if apart != made.layers else [made])]
+    return min(tried, key=lambda each: _excess(each[1], device))
+
+
+def _excess(total: Resources, device: Device) -> float:
+    """Return how much a design takes of what the device has the least of."""
+    return max(use.part for use in usage(total, device))
 
 
 def _statement(graph: Graph, smallest: Plan, total: Resources, device: Device) -> Iterator[str]:

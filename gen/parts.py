@@ -17,6 +17,7 @@ from headrace.hdl.branch import Add
 from headrace.hdl.concat import Concat
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
+from headrace.hdl.lane_pair import LOW, PRODUCT
 from headrace.hdl.lookup import Lookup
 from headrace.hdl.output_stationary import OutputStationary
 from headrace.hdl.requantisation import AddRequantisation
@@ -66,15 +67,13 @@ def parts(layer: Any) -> Iterator[Part]:
             yield from _ring("held", word * kernel, used, layer.words)
             yield _rom("rom", layer.words * layer.selects * layer.sweeps,
                        layer.p_in * layer.p_out * layer.weight.width)
-            yield _mac(layer, x.shape, layer.side * layer.hold.taps, layer.p_out)
+            yield from _lanes(layer, x.shape, layer.side * layer.hold.taps, layer.p_out)
             yield from _requantise("requantise", layer.requantise)
         case InputStationary():
             x, y = layer.formats
             word = layer.sum.width * layer.p_out
             yield _rom("rom", layer.groups * layer.turns, layer.p_in * layer.p_out * layer.weight.width)
-            yield _mac(layer, x.shape, layer.p_in, layer.p_out, layer.turns)
-            if layer.turns > 1:
-                yield Part(module="lane__held", kind="ring", copies=y.lanes, ring=(word, layer.turns))
+            yield from _lanes(layer, x.shape, layer.p_in, layer.p_out, layer.turns)
             if layer.drains:
                 yield _controlled("drain", Control("drain", counters=(layer.turns,), state=1))
                 yield from _ring("drain__ring", word, y.lanes, layer.turns)
@@ -92,7 +91,7 @@ def parts(layer: Any) -> Iterator[Part]:
             else:
                 depth = 1 if layer.weights is None else y.channels * -(-layer.window.taps // layer.p_in)
                 yield _rom("rom", depth, layer.p_in * layer.weight.width)
-                yield _mac(layer, x.shape, layer.window.taps, 1)
+                yield from _lanes(layer, x.shape, layer.window.taps, 1)
                 yield from _requantise("requantise", layer.requantise)
         case GlobalPool():
             if layer.formats[0].height > 1:  # or no sum is read again
@@ -168,17 +167,33 @@ def _lookup(layer: Lookup) -> Part:
         "fours": nodes[4], "sixes": nodes[6], "above": sum(nodes[inputs] for inputs in (5, 7, 8))})
 
 
-def _mac(layer: Any, x: Shape, operands: int, p_out: int, depth: int = 1) -> Part:
+def _lanes(layer: Any, x: Shape, operands: int, p_out: int, depth: int = 1) -> Iterator[Part]:
+    """Yield the lanes that multiply, in pairs or one by one, and their rings of sums."""
+    lanes = layer.formats[1].lanes
+    pairs = lanes // 2 if layer.paired else 0
+    for module, copies, columns in (("pair", pairs, 2), ("lane", lanes - 2 * pairs, 1)):
+        if copies:
+            sums = columns * p_out * layer.sum.width
+            yield _mac(layer, x, operands, p_out, module, copies, columns, state=sums if depth == 1 else 0)
+            if depth > 1:
+                yield Part(module=f"{module}__held", kind="ring", copies=copies, ring=(sums, depth))
+
+
+def _mac(layer: Any, x: Shape, operands: int, p_out: int, module: str, copies: int, columns: int,
+         state: int) -> Part:
     p_in, weight, total = layer.p_in, layer.weight, layer.sum.width
     groups = -(-operands // p_in)
     factor = x.width + (weight.signed and not x.signed)
     multiplier = weight.width + (x.signed and not weight.signed)
-    products = ((factor, multiplier),) * (p_in * p_out) if layer.weight.width > 1 else ()
-    sums = p_out * total
-    return Part(module="lane", kind="mac", copies=layer.formats[1].lanes, products=products,
-                state=sums if depth == 1 else 0, features={
-                    "select": p_in * x.width * (groups - 1), "accumulate": sums,
-                    "add": p_out * (p_in - 1) * min(factor + multiplier + 1, total)})
+    amounts = {"select": columns * p_in * x.width * (groups - 1), "accumulate": columns * p_out * total,
+               "add": p_out * (p_in - 1) * min(factor + multiplier + 1, total)}
+    if columns > 1:
+        factor = LOW + 9
+        amounts |= {"add": p_out * (p_in - 1) * PRODUCT.width, "borrow": p_out * p_in,
+                    "high": p_out * (PRODUCT.width - LOW), "pack": p_in * x.width if x.signed else 0}
+    products = ((factor, multiplier),) * (p_in * p_out) if weight.width > 1 else ()
+    return Part(module=module, kind="pair" if columns > 1 else "mac", copies=copies, products=products,
+                state=state, features=amounts)
 
 
 def _max(layer: MaxPool, lanes: int) -> Part:

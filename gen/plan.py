@@ -25,10 +25,17 @@ class LayerPlan:
     shortcut_rows: tuple[int, ...] = ()  # rows held of each operand
     group: int = 1  # rows that leave together
     first: int = 1  # rows in the first group of them
+    paired: bool = False  # neighbour lanes' products come from one multiplier
 
     @property
     def multipliers(self) -> int:
         return self.lanes * self.p_in * self.p_out if self.kind in WITH_WEIGHTS else 0
+
+    @property
+    def dsps(self) -> int:
+        """Multipliers with those of a pair of lanes counted once."""
+        pairs = self.lanes // 2 if self.paired else 0
+        return self.multipliers - pairs * self.p_in * self.p_out
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,13 @@ class Plan:
     def multipliers(self) -> int:
         return sum(layer.multipliers for layer in self.layers.values())
 
+    @property
+    def dsps(self) -> int:
+        return sum(layer.dsps for layer in self.layers.values())
+
     def to_json(self) -> dict[str, Any]:
         return {"cycles_per_frame_budget": self.budget, "cycles_per_frame": self.cycles_per_frame,
                 "first_frame_latency": self.first_frame_latency, "multipliers": self.multipliers,
-                "layers": [asdict(layer) | {"multipliers": layer.multipliers}
+                "dsps": self.dsps,
+                "layers": [asdict(layer) | {"multipliers": layer.multipliers, "dsps": layer.dsps}
                            for layer in self.layers.values()]}

@@ -28,6 +28,7 @@ class LayerRow:
     p_in: int
     p_out: int
     multipliers: int
+    dsps: int  # those of a pair of lanes counted once
     rom_depth: int  # words; 1 is a constant
     rom_width: int  # bits
     requantise_steps: int
@@ -60,7 +61,7 @@ class PlanTable:
         plan = self.plan
         return {"cycles_per_frame_budget": plan.budget, "cycles_per_frame": plan.cycles_per_frame,
                 "first_frame_latency": plan.first_frame_latency, "multipliers": plan.multipliers,
-                "use": self.use, "binding": self.binding.name,
+                "dsps": plan.dsps, "use": self.use, "binding": self.binding.name,
                 "state_bits": sum(row.state_bits for row in self.rows),
                 "state_bound": sum(row.state_bound for row in self.rows),
                 "layers": [asdict(row) for row in self.rows]}
@@ -81,8 +82,8 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
             kept, bound = _state(layer)
             yield LayerRow(
                 name=node.name, kind=planned.kind, lanes=planned.lanes, p_in=planned.p_in,
-                p_out=planned.p_out, multipliers=planned.multipliers, rom_depth=depth, rom_width=width,
-                requantise_steps=planned.requantise_steps,
+                p_out=planned.p_out, multipliers=planned.multipliers, dsps=planned.dsps, rom_depth=depth,
+                rom_width=width, requantise_steps=planned.requantise_steps,
                 cycles_per_row=frame / graph.tensors[node.output].height,
                 use=products[node.name] / (planned.multipliers * frame) if planned.multipliers else 0.0,
                 busy=planned.cycles / frame, waits=timing.waits[node.name], state_bits=kept,

@@ -11,10 +11,12 @@ from dataclasses import replace
 from functools import partial
 from math import ceil
 
+import numpy as np
+
 from headrace.gen import cycle_model, elaborate
 from headrace.gen.dependence import shortcuts
 from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph
+from headrace.gen.graph import Conv, Graph, Node
 from headrace.gen.info import info
 from headrace.gen.options import Option, options
 from headrace.gen.plan import Plan
@@ -39,11 +41,12 @@ def default_budget(graph: Graph) -> int:
                max(4 * tensor.channels * tensor.height for tensor in graph.tensors.values()))
 
 
-def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
+def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False) -> Plan:
     """Plan a network for at most so many cycles between frames, back to back.
 
     Without a number, :py:`default_budget()` is aimed at, or what the slowest layer needs if that is more, and
-    the nearest to it that was found is returned.
+    the nearest to it that was found is returned. With :py:`paired`, lanes share multipliers in pairs wherever
+    they can, which changes no cycle.
 
     Raises
     ------
@@ -66,11 +69,11 @@ def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
             closer = _choose(graph, held, fewer)
             if _multipliers(closer) * fewer < _multipliers(made) * each:
                 each, made = fewer, closer
-    best = attempt = _timed(graph, budget, made)
+    best = attempt = _timed(graph, budget, made, paired)
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
-            attempt = _timed(graph, budget, _choose(graph, held, each))
+            attempt = _timed(graph, budget, _choose(graph, held, each), paired)
         except _TooFast:
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
@@ -80,7 +83,7 @@ def plan(graph: Graph, *, cycles: int | None = None) -> Plan:
     return best
 
 
-def unrolled(graph: Graph) -> Plan:
+def unrolled(graph: Graph, *, paired: bool = False) -> Plan:
     """Plan a network with a multiplier for every weight that a step can use.
 
     Dense layers have one for every weight, and no ROM that turns. A depthwise layer has one for every tap, as
@@ -91,7 +94,7 @@ def unrolled(graph: Graph) -> Plan:
     for node in graph.nodes:
         made[node.output] = max(options(graph, node, 1, made, held[node.name]), key=lambda option: (
             option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
-    return _timed(graph, None, made)
+    return _timed(graph, None, made, paired)
 
 
 def _choose(graph: Graph, held: Mapping[str, tuple[int, ...]], each: int) -> dict[str, Option]:
@@ -114,13 +117,21 @@ def _multipliers(made: Mapping[str, Option]) -> int:
     return sum(option.layer.multipliers for option in made.values())
 
 
-def _timed(graph: Graph, budget: int | None, made: Mapping[str, Option]) -> Plan:
+def _timed(graph: Graph, budget: int | None, made: Mapping[str, Option], paired: bool) -> Plan:
     """Make a plan of options, with what the cycle model says."""
-    layers = {option.layer.name: option.layer for option in made.values()}
+    layers = {node.name: made[node.output].layer for node in graph.nodes}
+    if paired:
+        layers = {node.name: replace(layers[node.name], paired=_pairs(graph, node)) for node in graph.nodes}
     draft = Plan(budget, 0, 0, layers)
     timing = cycle_model.predict(elaborate.network(graph, draft), _FRAMES, endless=True)
     return replace(draft, cycles_per_frame=timing.cycles_per_frame,
                    first_frame_latency=timing.first_frame_latency)
+
+
+def _pairs(graph: Graph, node: Node) -> bool:
+    """Whether lanes of a layer can share multipliers: there are two, which multiply by two bits or more."""
+    return (isinstance(node, Conv) and graph.tensors[node.output].width > 1
+            and not np.isin(node.weight, (-1, 0)).all())
 
 
 def _cost(option: Option, channels: int, frame: float) -> tuple[float, ...]:

@@ -113,20 +113,21 @@ def simulation_table(result: Any, plan: Plan, answers: Any) -> Any:
 
 
 def plan_table(table: PlanTable) -> Any:
-    shown = _table("layer", "kind", "lanes", "P_in x P_out", "multipliers", "ROM", "requantise", "cycles/row",
-                   "use", "busy", "waits", "state bits", "bound", "first beat", left=2)
+    shown = _table("layer", "kind", "lanes", "P_in x P_out", "multipliers", "DSPs", "ROM", "requantise",
+                   "cycles/row", "use", "busy", "waits", "state bits", "bound", "first beat", left=2)
     for row in table.rows:
         weighs = row.multipliers > 0
         shown.add_row(
             row.name, row.kind, str(row.lanes), f"{row.p_in} x {row.p_out}",
-            f"{row.multipliers:,}" if weighs else "",
+            f"{row.multipliers:,}" if weighs else "", f"{row.dsps:,}" if weighs else "",
             f"{row.rom_depth:,} x {row.rom_width}" if weighs else "", str(row.requantise_steps),
             f"{row.cycles_per_row:,.0f}", f"{row.use:.0%}" if weighs else "", f"{row.busy:.0%}",
             f"{row.waits:.0%}", f"{row.state_bits:,}", f"{row.state_bound:,}", f"{row.latency:,}")
     plan, content = table.plan, table.to_json()
     return Group(
         shown, f"cycles per frame: {plan.cycles_per_frame:,.0f}; first frame after "
-        f"{plan.first_frame_latency:,} cycles; {plan.multipliers:,} multipliers, {table.use:.1%} in use",
+        f"{plan.first_frame_latency:,} cycles; {plan.multipliers:,} multipliers in {plan.dsps:,} DSPs, "
+        f"{table.use:.1%} in use",
         f"binding: {table.binding.name}, busy {table.binding.busy:.0%} of the time",
         f"state in rings: {content['state_bits']:,} bits; at least {content['state_bound']:,} for windows of "
         "the same layers, sums and shortcuts")

@@ -33,6 +33,9 @@ TARGETS: dict[str, str] = {
     "nexus": "synth_nexus -noflatten -noiopad -top {}",
 }
 
+PAIRS = ("xc7", "xcup")
+"""Targets whose DSPs multiply for two lanes at a time (:class:`headrace.hdl.lane_pair.LanePair`)."""
+
 # Cells by what they occupy. A cell that takes several LUTs is listed with their number.
 LUTS = {
     "LUT4": 1, "CCU2C": 2, "CCU2": 2,  # ECP5, Nexus: a carry cell is made of two LUTs

@@ -161,7 +161,7 @@ def place_copies(m: Module, platform: object, name: str, make: Callable[[], Any]
             m.submodules[f"{name}{index}"] = component
         return components
     module = module or platform.scoped(name)
-    if module not in platform.signatures:
+    if count and module not in platform.signatures:
         platform.add(module, make())
     interfaces = [platform.signatures[module].create(path=(f"{name}{index}",)) for index in range(count)]
     for index, interface in enumerate(interfaces):

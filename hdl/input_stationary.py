@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.collect import Collect
 from headrace.hdl.geometry import Image
-from headrace.hdl.hierarchy import Layer, place, place_copies
-from headrace.hdl.lane import MacLane
+from headrace.hdl.hierarchy import Layer, place
+from headrace.hdl.lane_pair import place_lanes
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
 from headrace.hdl.rom import Rom, pack
@@ -37,6 +37,8 @@ class InputStationary(Layer):
         Operands used and outputs computed per step: a divisor of ``C_in``, and at most ``C_out``.
     drain : :class:`bool`
         Keep finished sums in a ring of their own.
+    paired : :class:`bool`
+        Neighbour lanes share multipliers (:class:`LanePair`).
     scaling : :class:`Requantisation`
     requantise_steps : :class:`int`
         Cycles the requantiser may take per output.
@@ -52,14 +54,14 @@ class InputStationary(Layer):
 
     def __init__(self, *, i: RowFormat, o: RowFormat, weight: Shape, weights: Sequence[Sequence[int]],
                  sum: Shape, p_in: int, p_out: int, drain: bool, scaling: Requantisation,
-                 requantise_steps: int) -> None:
+                 requantise_steps: int, paired: bool = False) -> None:
         if i.channels % p_in:
             raise ValueError(f"p_in must divide the {i.channels} input channels, not {p_in!r}")
         if not 1 <= p_out <= o.channels:
             raise ValueError(f"p_out must be 1 to the {o.channels} output channels, not {p_out!r}")
         self.formats = i, o
         self.weight, self.weights, self.sum = weight, weights, sum
-        self.p_in, self.p_out = p_in, p_out
+        self.p_in, self.p_out, self.paired = p_in, p_out, paired
         self.groups, self.turns = i.channels // p_in, -(-o.channels // p_out)
         self.drains = drain and self.turns > 1
         self.scaling = scaling
@@ -109,9 +111,9 @@ class InputStationary(Layer):
             step.eq(operands.valid & rom.valid & (~last | finished.ready)),
             operands.ready.eq(step & turn_last),
         ]
-        lanes = place_copies(m, platform, "lane", lambda: MacLane(
-            x=i.shape, weight=self.weight, sum=self.sum, operands=self.p_in, p_in=self.p_in,
-            p_out=self.p_out, depth=self.turns), o.lanes)
+        lanes = place_lanes(
+            m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
+            operands=self.p_in, p_in=self.p_in, p_out=self.p_out, depth=self.turns)
         for column, (lane, total) in enumerate(zip(lanes, finished.payload, strict=True)):
             m.d.comb += lane.x.eq(operands.payload[column])
             m.d.comb += [lane.weight.eq(rom.data), lane.first.eq(group == 0), lane.step.eq(step),

@@ -81,7 +81,7 @@ class MacLane(wiring.Component):
             held = ring.o[0]
         x = [Signal(x_shape, name=f"x{index}") for index in range(self.p_in)]
         for index, operand in enumerate(x):
-            m.d.comb += operand.eq(_choose(self.x, index, self.p_in, self.select))
+            m.d.comb += operand.eq(choose(self.x, index, self.p_in, self.select))
         for output in range(self.p_out):
             products = sum(operand * self.weight[output][index] for index, operand in enumerate(x))
             m.d.comb += self.sum[output].eq(Mux(self.first, 0, held[output]) + products)
@@ -117,7 +117,7 @@ class MaxLane(wiring.Component):
         best = Mux(self.first, lowest, held)
         for index in range(self.p_in):
             operand = Signal(self.shape, name=f"x{index}")
-            m.d.comb += operand.eq(_choose(self.x, index, self.p_in, self.select))
+            m.d.comb += operand.eq(choose(self.x, index, self.p_in, self.select))
             greater = Signal(self.shape, name=f"greater{index}")  # keeps the expression from doubling
             m.d.comb += greater.eq(Mux(operand > best, operand, best))
             best = greater
@@ -127,7 +127,7 @@ class MaxLane(wiring.Component):
         return m
 
 
-def _choose(x: Any, index: int, p_in: int, select: Value) -> Value:
+def choose(x: Any, index: int, p_in: int, select: Value) -> Value:
     """Return operand number ``select * p_in + index``, or the last operand if there are not so many."""
     choices = [x[min(first + index, len(x) - 1)] for first in range(0, len(x), p_in)]
     return choices[0] if len(choices) == 1 else Array(choices)[select]

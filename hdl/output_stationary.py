@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.geometry import Image, Window, held_groups, holding
 from headrace.hdl.hierarchy import Layer, place, place_copies
-from headrace.hdl.lane import MacLane
+from headrace.hdl.lane_pair import place_lanes
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
 from headrace.hdl.rom import Rom, pack
@@ -48,6 +48,8 @@ class OutputStationary(Layer):
         Outputs computed side by side, at most ``C_out``; 1 where rows leave in groups.
     banks : :class:`int`
         1 or 2: with a second bank of landing rows, a group lands even while the one before moves up.
+    paired : :class:`bool`
+        Neighbour lanes share multipliers (:class:`LanePair`).
     scaling : :class:`Requantisation`
     requantise_steps : :class:`int`
         Cycles the requantiser may take per output.
@@ -63,7 +65,7 @@ class OutputStationary(Layer):
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, weight: Shape,
                  weights: Sequence[Sequence[int]], sum: Shape, p_in: int, p_out: int, scaling: Requantisation,
-                 requantise_steps: int, banks: int = 1) -> None:
+                 requantise_steps: int, banks: int = 1, paired: bool = False) -> None:
         taps = window.taps
         if not 1 <= p_in <= taps and (p_in < 1 or p_in % taps or i.channels * taps % p_in):
             raise ValueError(f"p_in must be 1 to the {taps} taps or a multiple of them that divides "
@@ -78,7 +80,7 @@ class OutputStationary(Layer):
         self.formats = i, o
         self.window, self.pad = window, pad
         self.weight, self.weights, self.sum = weight, weights, sum
-        self.p_in, self.p_out, self.banks = p_in, p_out, banks
+        self.p_in, self.p_out, self.banks, self.paired = p_in, p_out, banks, paired
         self.side = max(1, p_in // taps)  # channels side by side in a word
         self.words = i.channels // self.side
         self.selects = max(1, -(-taps // p_in))
@@ -214,9 +216,9 @@ class OutputStationary(Layer):
                 for channel in range(self.side):
                     m.d.comb += masked[index][tap][channel].eq(
                         Mux(inside[tap], present[index][tap][channel], pad))
-        lanes = place_copies(m, platform, "lane", lambda: MacLane(
-            x=i.shape, weight=self.weight, sum=self.sum, operands=self.side * self.hold.taps,
-            p_in=self.p_in, p_out=self.p_out), o.lanes)
+        lanes = place_lanes(
+            m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
+            operands=self.side * self.hold.taps, p_in=self.p_in, p_out=self.p_out)
         position = {column: index for index, column in enumerate(used)}
         channels_taps = [(channel, tap) for channel in range(self.side) for tap in range(kernel)]
         if o.group > 1:

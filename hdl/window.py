@@ -11,7 +11,8 @@ from amaranth.lib.wiring import In, Out
 from headrace.hdl.collect import Collect
 from headrace.hdl.geometry import Image, Window, merges, passing_groups
 from headrace.hdl.hierarchy import Layer, place, place_copies
-from headrace.hdl.lane import MacLane, MaxLane
+from headrace.hdl.lane import MaxLane
+from headrace.hdl.lane_pair import place_lanes
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
 from headrace.hdl.rom import Rom, pack
@@ -147,6 +148,8 @@ class Depthwise(Layer):
     weights : sequence of shape [C_out][taps], or None
     sum : :class:`Shape`
         Shape that holds every finished sum; unfinished ones may wrap.
+    paired : :class:`bool`
+        Neighbour lanes share multipliers (:class:`LanePair`); not without weights.
     scaling : :class:`Requantisation`
     requantise_steps : :class:`int`
         Cycles the requantiser may take per output.
@@ -162,7 +165,7 @@ class Depthwise(Layer):
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, p_in: int,
                  weights: Sequence[Sequence[int]] | None, sum: Shape, scaling: Requantisation,
-                 requantise_steps: int, patience: int = 0,
+                 requantise_steps: int, patience: int = 0, paired: bool = False,
                  weight: Shape = unsigned(1)) -> None:  # noqa: B008
         if not 1 <= p_in <= window.taps:
             raise ValueError(f"p_in must be 1 to the {window.taps} taps, not {p_in!r}")
@@ -171,6 +174,7 @@ class Depthwise(Layer):
         self.formats = i, o
         self.window, self.pad, self.p_in, self.patience = window, pad, p_in, patience
         self.weight, self.weights, self.sum = weight, weights, sum
+        self.paired = paired
         self.scaling = scaling
         self.requantise = Requantise(sum=sum, count=1, o=o, scaling=scaling,
                                      steps=requantise_steps)
@@ -198,9 +202,9 @@ class Depthwise(Layer):
         wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
         rom = Rom(width=self.p_in * self.weight.width, words=self.rom_words())
         place(m, platform, "rom", rom)
-        lanes = place_copies(m, platform, "lane", lambda: MacLane(
-            x=i.shape, weight=self.weight, sum=self.sum, operands=self.window.taps, p_in=self.p_in,
-            p_out=1), o.lanes)
+        lanes = place_lanes(
+            m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
+            operands=self.window.taps, p_in=self.p_in, p_out=1)
         advance = pass_window(
             m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad, lanes=lanes,
             p_in=self.p_in, patience=self.patience, may_step=rom.valid, finished=self.requantise.i.valid,

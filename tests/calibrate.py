@@ -16,7 +16,7 @@ from headrace.gen.estimate import COEFFICIENTS, all_parts
 from headrace.gen.families import FAMILIES, family
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
-from headrace.gen.synthesis import synthesise_modules
+from headrace.gen.synthesis import PAIRS, synthesise_modules
 from small_models import branches, every_operator
 
 ROOT = Path(__file__).parents[1]
@@ -45,11 +45,12 @@ def calibrate(target: str, jobs: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for name, file, cycles in networks(Path(folder)):
             graph = load(file)
-            planned = plan(graph, cycles=cycles)
-            made = synthesise_modules(build.netlist(graph, planned), target=target, jobs=jobs)
-            parts = all_parts(elaborate.network(graph, planned))
-            found[name] = samples(parts, made, family(target))
-            print(f"{target}: {name} synthesised", flush=True)
+            for paired in ([True, False] if target in PAIRS else [False]):
+                planned = plan(graph, cycles=cycles, paired=paired)
+                made = synthesise_modules(build.netlist(graph, planned), target=target, jobs=jobs)
+                parts = all_parts(elaborate.network(graph, planned))
+                found[name + " paired" * paired] = samples(parts, made, family(target))
+                print(f"{target}: {name}{' paired' * paired} synthesised", flush=True)
     return table(found)
 
 
