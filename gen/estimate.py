@@ -34,8 +34,13 @@ class Mapped:
     features: Mapping[str, float]
 
     def lut(self, coefficients: Coefficients) -> float:
-        weights = coefficients.get(self.kind, {})
-        return self.fixed.lut + sum(weights.get(name, 0.0) * amount for name, amount in self.features.items())
+        if not any(self.features.values()):
+            return self.fixed.lut
+        # What was never seen without a DSP, or never with one, has the coefficients of the other.
+        kind = self.kind.removesuffix("-dsp")
+        found = [coefficients[each] for each in (self.kind, kind, f"{kind}-dsp") if each in coefficients]
+        assert found, f"nothing was calibrated for {self.kind}"
+        return self.fixed.lut + sum(found[0].get(name, 0.0) * amount for name, amount in self.features.items())
 
 
 def mapped(part: Part, family: Family) -> Mapped:
