@@ -40,7 +40,8 @@ class Mapped:
         kind = self.kind.removesuffix("-dsp")
         found = [coefficients[each] for each in (self.kind, kind, f"{kind}-dsp") if each in coefficients]
         assert found, f"nothing was calibrated for {self.kind}"
-        return self.fixed.lut + sum(found[0].get(name, 0.0) * amount for name, amount in self.features.items())
+        weights = found[0]
+        return self.fixed.lut + sum(weights.get(name, 0.0) * amount for name, amount in self.features.items())
 
 
 def mapped(part: Part, family: Family) -> Mapped:

@@ -56,7 +56,7 @@ FAMILIES: dict[str, Family] = {family.target: family for family in (
     Family("xc7", Multipliers(25, 18, 18, signed=True), _XILINX_RAMS, lut_inputs=6, bits_in_luts=64,
            shift_registers=True, dsp_absorbs=True),
     Family("xcup", Multipliers(27, 18, 18, signed=True), _XILINX_RAMS, lut_inputs=6, bits_in_luts=64,
-           shift_registers=True, dsp_absorbs=True),
+           shift_registers=True),
 )}
 
 

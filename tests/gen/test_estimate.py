@@ -53,7 +53,8 @@ def test_parts_are_the_modules_of_the_netlist(planned: tuple[Graph, Plan]) -> No
     assert not expected
 
 
-@pytest.mark.parametrize("target", FAMILIES)
+@pytest.mark.parametrize("target", ("ecp5", *(pytest.param(each, marks=pytest.mark.full)
+                                              for each in FAMILIES if each != "ecp5")))
 def test_small_layers(planned: tuple[Graph, Plan], target: str) -> None:
     made = synthesise(build.netlist(*planned), target=target)
     guess = estimate(*planned, target=target)
@@ -62,7 +63,7 @@ def test_small_layers(planned: tuple[Graph, Plan], target: str) -> None:
         found = guess.layers[name]
         assert (found.dsp, found.bram, found.rom_bits) == (layer.dsp, layer.bram, layer.rom_bits), name
         assert found.ff == pytest.approx(layer.ff, rel=0.05, abs=8), name
-        assert found.lut == pytest.approx(layer.lut, rel=0.25, abs=30), name
+        assert found.lut == pytest.approx(layer.lut, rel=0.4, abs=30), name
     assert guess.total.lut == pytest.approx(made.total.lut, rel=0.1)
 
 
