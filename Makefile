@@ -11,6 +11,7 @@ help:
 	@echo "make test       lint, types and the tests"
 	@echo "make test-full  the same, hundreds of random networks and the real ones of ../shared"
 	@echo "make bench      the standard MobileNetV2 of ../shared: simulated, and through yosys"
+	@echo "make calibrate  fit the resource estimate to yosys, some ten minutes for each family"
 	@echo "make clean      remove what the targets made"
 
 $(VENV)/stamp: pyproject.toml
@@ -53,6 +54,12 @@ test-full: lint
 .PHONY: bench
 bench: $(VENV)/stamp
 	$(BIN)/pytest -m bench -s --durations=0
+
+# The coefficients of the resource estimate, gen/estimate.json: `make calibrate FAMILIES="ecp5 xc7"`.
+FAMILIES := ecp5 ice40 xc7 xcup
+.PHONY: calibrate
+calibrate: $(VENV)/stamp
+	$(BIN)/python tests/calibrate.py $(FAMILIES)
 
 .PHONY: clean
 clean:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from headrace.boards.devices import find as device_named
 from headrace.gen import report
 from headrace.gen.build import build
 from headrace.gen.errors import HeadraceError
+from headrace.gen.estimate import estimate
+from headrace.gen.families import FAMILIES
+from headrace.gen.fit import fit, usage
 from headrace.gen.info import info
 from headrace.gen.onnx_import import load
 from headrace.gen.plan_table import plan_table
@@ -35,8 +40,8 @@ from headrace.gen.synthesis_jobs import BACKENDS, Workers
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code: 0, or 1 after one line on standard error."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         code: int = options.run(options)
     except HeadraceError as error:
         print(f"headrace: {error}", file=sys.stderr)
@@ -69,15 +74,19 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    def with_plan(added: Any, *, required: bool = False) -> None:
-        added.add_argument("--target", choices=sorted(TARGETS), required=required,
-                           help="FPGA family whose DSPs to use" + ("" if required else " (default: any)"))
+    def with_plan(added: Any) -> None:
+        added.add_argument("--target", choices=sorted(TARGETS),
+                           help="FPGA family whose DSPs to use (default: that of --fit, or any)")
         speed = added.add_mutually_exclusive_group()
         speed.add_argument("--cycles", type=_positive, metavar="N",
                            help="cycles between frames at most (default: about one pixel per clock, or four "
                                 "cycles per beat of the busiest stream if that is more)")
         speed.add_argument("--unroll", choices=("full",),
                            help="full: every weight its own multiplier, where streams can feed them")
+        speed.add_argument("--fit", type=device_named, metavar="DEVICE",
+                           help="the fastest plan that this FPGA holds, by estimate")
+        added.add_argument("--clock", type=_positive_real, metavar="MHZ",
+                           help="say how many frames per second that makes")
 
     def with_inputs(added: Any) -> None:
         added.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE",
@@ -125,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--backend", choices=BACKENDS, default="threading",
                        help="of joblib: where layers are synthesised (default: %(default)s)")
     added.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster, as tcp://host:8786")
-    with_plan(added, required=True)
+    with_plan(added)
     return parser
 
 
@@ -205,22 +214,53 @@ def _info(options: Any) -> int:
     return 0
 
 
+def _target(options: Any) -> str | None:
+    if options.fit and options.target not in (None, options.fit.target):
+        raise HeadraceError(f"--fit {options.fit.name} is of target {options.fit.target}, "
+                            f"not of --target {options.target}")
+    target: str | None = options.fit.target if options.fit else options.target
+    return target
+
+
 def _planned(options: Any, graph: Any) -> Any:
-    paired = options.target in PAIRS
+    target = _target(options)
+    if options.fit:
+        return fit(graph, options.fit)
+    paired = target in PAIRS
     if options.unroll:
         return unrolled(graph, paired=paired)
     return plan(graph, cycles=options.cycles, paired=paired)
 
 
 def _plan(options: Any) -> int:
-    graph = load(options.model, options.cut)
+    graph, target = load(options.model, options.cut), _target(options)
     layout = _planned(options, graph)
     if options.picture:
         from headrace.gen.picture import draw
         draw(graph, layout, options.picture)
     table = plan_table(graph, layout)
-    _show(options, table.to_json(), lambda: report.plan_table(table))
+    costs = estimate(graph, layout, target=target) if target in FAMILIES else None
+    content = table.to_json() | _rate(options, layout)
+    if costs is not None:
+        content["estimate"] = costs.to_json()
+    if costs is not None and options.fit:
+        content["device"] = {"name": options.fit.name, "source": options.fit.source,
+                             "use": [asdict(use) for use in usage(costs.total, options.fit)]}
+    _show(options, content, lambda: report.with_estimate(
+        report.plan_table(table), costs, options.fit, _rate_lines(options, layout)))
     return 0
+
+
+def _rate(options: Any, planned: Any) -> dict[str, Any]:
+    if not options.clock:
+        return {}
+    return {"clock_mhz": options.clock, "frames_per_second": options.clock * 1e6 / planned.cycles_per_frame}
+
+
+def _rate_lines(options: Any, planned: Any) -> Iterator[str]:
+    for value in [_rate(options, planned).get("frames_per_second")]:
+        if value is not None:
+            yield f"{value:,.1f} frames per second at {options.clock:g} MHz"
 
 
 def _proof(options: Any) -> int:
@@ -231,10 +271,11 @@ def _proof(options: Any) -> int:
 
 def _build(options: Any) -> int:
     graph = load(options.model, options.cut)
-    files, proof = build(graph, _planned(options, graph), options.output)
+    layout = _planned(options, graph)
+    files, proof = build(graph, layout, options.output)
     print(f"{options.output}: {len(files)} Verilog files, plan.json, proof.json")
     print(report.proof_summary(proof))
-    for line in report.host_line(graph.host):
+    for line in (*report.host_line(graph.host), *_rate_lines(options, layout)):
         print(line)
     return 0
 
@@ -264,8 +305,9 @@ def _sim(options: Any) -> int:
     with _cycles(f"simulating {len(x)} frames") as progress:
         result = verify.run(graph, layout, x, engine=options.engine, progress=progress)
     answers = score(graph, [] if options.cut else options.inputs, result.output)  # those of the whole network
-    _show(options, result.to_json() | answers.to_json(),
-          lambda: report.simulation_table(result, layout, answers))
+    _show(options, result.to_json() | answers.to_json() | _rate(options, layout),
+          lambda: report.with_lines(report.simulation_table(result, layout, answers),
+                                    _rate_lines(options, layout)))
     if result.first is not None:
         print(f"headrace: hardware and reference differ first in {result.first}", file=sys.stderr)
     return 1 if sum(result.mismatches.values()) or answers.differing else 0
@@ -296,11 +338,14 @@ def _model(options: Any) -> int:
 def _synth(options: Any) -> int:
     from headrace.gen.build import netlist
     from headrace.gen.synthesis import synthesise
+    target = _target(options)
+    if target is None:
+        raise HeadraceError("synth needs --target or --fit")
     graph = load(options.model, options.cut)
     layout = _planned(options, graph)
-    with _progress(f"synthesising for {options.target}") as progress:
+    with _progress(f"synthesising for {target}") as progress:
         workers = Workers(options.backend, options.jobs, options.scheduler)
-        resources = synthesise(netlist(graph, layout), target=options.target, workers=workers,
-                               progress=progress)
-    _show(options, resources.to_json(), lambda: report.synthesis_table(resources))
+        resources = synthesise(netlist(graph, layout), target=target, workers=workers, progress=progress)
+    _show(options, resources.to_json() | _rate(options, layout), lambda: report.with_lines(
+        report.synthesis_table(resources, options.fit), _rate_lines(options, layout)))
     return 0

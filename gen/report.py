@@ -5,11 +5,14 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from headrace.boards.devices import Device
+from headrace.gen.fit import usage
 from headrace.gen.graph import Graph
 from headrace.gen.info import NetworkInfo
 from headrace.gen.plan import Plan
 from headrace.gen.plan_table import PlanTable
 from headrace.gen.proof import Proof
+from headrace.gen.synthesis import Report
 
 
 def _table(*columns: str, left: int = 1) -> Table:
@@ -130,10 +133,26 @@ def plan_table(table: PlanTable) -> Any:
         "the same layers, sums and shortcuts")
 
 
-def synthesis_table(resources: Any) -> Any:
-    keys = [key for key, value in resources.to_json()["total"].items() if isinstance(value, int)]
+def with_lines(table: Any, lines: Iterable[str]) -> Any:
+    return Group(table, *lines)
+
+
+def with_estimate(table: Any, estimate: Report | None, device: Device | None, lines: Iterable[str]) -> Any:
+    shown = [] if estimate is None else ["", _resources(estimate, f"estimate for {estimate.target}", device)]
+    return Group(table, *lines, *shown)
+
+
+def synthesis_table(resources: Report, device: Device | None = None) -> Any:
+    return _resources(resources, f"target {resources.target}", device)
+
+
+def _resources(resources: Report, title: str, device: Device | None) -> Any:
+    content = resources.to_json()
+    keys = [key for key, value in content["total"].items() if isinstance(value, int)]
     table = _table("layer", *keys)
-    rows = [*resources.to_json()["layers"], {"name": "total", **resources.to_json()["total"]}]
-    for row in rows:
+    for row in [*content["layers"], {"name": "total", **content["total"]}]:
         table.add_row(row["name"], *(f"{row[key]:,}" for key in keys))
-    return Group(f"target {resources.target}", table)
+    lines = [] if device is None else [f"of {device.name}: " + ", ".join(
+        f"{use.needed:,} of {use.available:,} {use.name} ({use.part:.0%})"
+        for use in usage(resources.total, device))]
+    return Group(title, table, *lines)

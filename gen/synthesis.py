@@ -1,8 +1,8 @@
 """What each layer costs on an FPGA: every layer through yosys by itself, hierarchy kept."""
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ BATCH_CHARACTERS = 1_500_000
 """RTLIL that goes through one run of Yosys."""
 
 _BUNDLE = "headrace_layers"
+_OUTPUTS = "roms.json", "memories.json", "cells.json"
 
 CLOCK_PERIOD_PS = 10_000
 """Clock that logic is mapped for: 100 MHz."""
@@ -73,7 +74,8 @@ class Resources:
     """Primitives. ``bram_kbit`` is the capacity of the block RAMs used; ``other`` counts unknown cells.
 
     Shift registers made of LUTs (``srl``) are counted in ``lut`` too. ``writable_memories`` are memories
-    with a write port: before mapping, and RAM made of LUTs after it.
+    with a write port: before mapping, and RAM made of LUTs after it; ``rom_bits`` are those of all others,
+    before it.
     """
 
     lut: int = 0
@@ -82,6 +84,7 @@ class Resources:
     bram: int = 0
     bram_kbit: int = 0
     srl: int = 0
+    rom_bits: int = 0
     writable_memories: int = 0
     other: Mapping[str, int] = field(default_factory=dict)
 
@@ -89,6 +92,14 @@ class Resources:
         a, b = asdict(self), asdict(added)
         other = dict(Counter(a.pop("other")) + Counter(b.pop("other")))
         return Resources(**{name: a[name] + b[name] for name in a}, other=other)
+
+    def __mul__(self, copies: int) -> "Resources":
+        of = asdict(self)
+        other = {cell: count * copies for cell, count in of.pop("other").items()}
+        return Resources(**{name: count * copies for name, count in of.items()}, other=other)
+
+    def with_lut(self, lut: int) -> "Resources":
+        return replace(self, lut=lut)
 
 
 @dataclass(frozen=True)
@@ -129,8 +140,7 @@ def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = N
     """
     if target not in TARGETS:
         raise HeadraceError(f"unknown target {target!r}: supported are {', '.join(sorted(TARGETS))}")
-    names = [name for name in verilog.layers(hierarchy) if "\n  cell $" in hierarchy.modules[name]
-             or len(verilog.closure(hierarchy, name)) > 1]
+    names = _with_logic(hierarchy)
     store, version = Cache(cache), yosys.version()
     keys = {name: store.key(version, target, Path(__file__).read_text(), *verilog.rtlil(
         hierarchy, verilog.closure(hierarchy, name))) for name in names}
@@ -148,6 +158,12 @@ def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = N
     elif progress is not None:
         progress(len(found), len(names))
     return Report(target, {name: _classify(**found[name]) for name in names})
+
+
+def _with_logic(hierarchy: Hierarchy) -> list[str]:
+    """Return the layers that are more than wires."""
+    return [name for name in verilog.layers(hierarchy) if "\n  cell $" in hierarchy.modules[name]
+            or len(verilog.closure(hierarchy, name)) > 1]
 
 
 def _batches(hierarchy: Hierarchy, names: list[str], jobs: int) -> Iterator[list[str]]:
@@ -175,19 +191,43 @@ def _synthesise(names: list[str], design: str, target: str, version: str) -> dic
     """Return, for each layer, the arguments of :py:`_classify()`. Runs on a worker."""
     if yosys.version() != version:
         raise HeadraceError(f"a worker runs {yosys.version()} and not {version}")
+    memories, before, after = _counted(design, target)
+    return {name: {"cells": dict(_cells(after, name)), "writable": _cells(before, name)["writable_memory"],
+                   "rom_bits": _rom_bits(memories, before, name)} for name in names}
+
+
+def synthesise_modules(hierarchy: Hierarchy, *, target: str, jobs: int = 2) -> dict[str, Resources]:
+    """Synthesise a netlist; return what each module has, without the modules that it instantiates."""
+    done = Parallel(n_jobs=jobs, backend="threading")(
+        delayed(_synthesise_modules)(hierarchy, batch, target)
+        for batch in _batches(hierarchy, _with_logic(hierarchy), jobs))
+    return {name: made for modules in done for name, made in modules.items()}
+
+
+def _synthesise_modules(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str, Resources]:
+    _, _, after = _counted(_design(hierarchy, names), target)
+    modules = dict.fromkeys(module for name in names for module in verilog.closure(hierarchy, name))
+    return {module: _classify(_cells(after, module, without=modules), 0, 0) for module in modules
+            if f"\\{module}" in after}
+
+
+def _counted(design: str, target: str) -> list[Mapping[str, Any]]:
+    """Return what yosys counts in each module: memories, those with a write port, and primitives."""
     try:
         made = _run(design, _blank_roms(target))
     except HeadraceError:  # a ROM that became logic, whose content matters: see _blank_roms
         made = _run(design, TARGETS[target].format(_BUNDLE).splitlines())
-    before, after = (json.loads(made[f"{what}.json"])["modules"] for what in ("memories", "cells"))
-    return {name: {"cells": dict(_cells(after, name)), "writable": _cells(before, name)["writable_memory"]}
-            for name in names}
+    return [json.loads(made[output])["modules"] for output in _OUTPUTS]
 
 
 def _run(design: str, script: list[str]) -> dict[str, str]:
     return yosys.run("\n".join([
         "read_rtlil design.il",
         f"hierarchy -top {_BUNDLE}",
+        "design -save read",
+        "memory_unpack",
+        "tee -q -o roms.json stat -json",
+        "design -load read",
         "proc",
         "memory_collect",
         "design -save netlist",
@@ -200,7 +240,7 @@ def _run(design: str, script: list[str]) -> dict[str, str]:
         *script,
         "tee -q -o cells.json stat -json",
         "",
-    ]), files={"design.il": design}, outputs=("memories.json", "cells.json"))
+    ]), files={"design.il": design}, outputs=_OUTPUTS)
 
 
 def _blank_roms(target: str) -> list[str]:
@@ -237,21 +277,35 @@ def _bundle(hierarchy: Hierarchy, names: list[str]) -> str:
     return text
 
 
-def _cells(modules: Mapping[str, Any], name: str) -> Counter[str]:
+def _cells(modules: Mapping[str, Any], name: str, without: Iterable[str] = ()) -> Counter[str]:
     """Return the cells of a module and of all it instantiates, from a report of `stat`, by type."""
     total: Counter[str] = Counter()
     for cell, count in modules[f"\\{name}"]["num_cells_by_type"].items():
         number = int(count["local_count"] if isinstance(count, dict) else count)  # by version of Yosys
+        if cell in without:
+            continue
         if f"\\{cell}" in modules:
-            for inner, times in _cells(modules, cell).items():
+            for inner, times in _cells(modules, cell, without).items():
                 total[inner] += number * times
         else:
             total[cell] += number
     return total
 
 
-def _classify(cells: Mapping[str, int], writable: int) -> Resources:
-    total: Counter[str] = Counter(writable_memories=writable)
+def _rom_bits(memories: Mapping[str, Any], before: Mapping[str, Any], name: str) -> int:
+    """Return the bits of the memories in a module and in all it instantiates, but for writable ones."""
+    found = memories[f"\\{name}"]
+    writable = before[f"\\{name}"]["num_cells_by_type"].get("writable_memory", 0)
+    bits = 0 if writable else int(found["num_memory_bits"])
+    for cell, count in found["num_cells_by_type"].items():
+        if f"\\{cell}" in memories:
+            number = int(count["local_count"] if isinstance(count, dict) else count)
+            bits += number * _rom_bits(memories, before, cell)
+    return bits
+
+
+def _classify(cells: Mapping[str, int], writable: int, rom_bits: int) -> Resources:
+    total: Counter[str] = Counter(writable_memories=writable, rom_bits=rom_bits)
     other: dict[str, int] = {}
     for cell, count in cells.items():
         if cell in LUTS:

@@ -121,6 +121,23 @@ def float_model(path: Path) -> Path:
     return path
 
 
+def test_fit(capsys: pytest.CaptureFixture[str], digits: Path, small: Path) -> None:
+    code, out, err = run(capsys, "plan", digits, "--fit", "ecp5-85", "--clock", 100, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["frames_per_second"] == pytest.approx(1e8 / found["cycles_per_frame"])
+    assert found["device"]["name"] == "LFE5U-85"
+    assert all(use["needed"] <= use["available"] for use in found["device"]["use"])
+    assert found["estimate"]["total"]["lut"] == sum(each["lut"] for each in found["estimate"]["layers"])
+    code, out, err = run(capsys, "plan", small, "--target", "xc7", "--cycles", 6000)
+    assert (code, err) == (0, "") and "estimate for xc7" in out
+    assert run(capsys, "plan", digits, "--fit", "up5k")[0] == 1
+    assert "unknown device 'lfe5u-12'" in run(capsys, "plan", digits, "--fit", "lfe5u-12")[2]
+    assert run(capsys, "synth", digits) == (1, "", "headrace: synth needs --target or --fit\n")
+    code, out, err = run(capsys, "build", digits, "-o", "unused", "--fit", "up5k", "--target", "ecp5")
+    assert err == "headrace: --fit iCE40UP5K is of target ice40, not of --target ecp5\n"
+
+
 @pytest.mark.parametrize("command", ("info", "build", "sim", "synth", "check"))
 @pytest.mark.parametrize("kind", ("truncated", "float", "missing"))
 def test_bad_model_is_one_line_and_nothing_written(

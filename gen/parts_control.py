@@ -1,0 +1,111 @@
+"""What stands around the lanes of each kind of layer: counters, tables, multiplexers, masks."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.hdl.branch import Add
+from headrace.hdl.concat import Concat
+from headrace.hdl.geometry import held_groups, merges, passing_groups
+from headrace.hdl.global_pool import GlobalPool
+from headrace.hdl.input_stationary import InputStationary
+from headrace.hdl.lookup import Lookup
+from headrace.hdl.output_stationary import OutputStationary
+from headrace.hdl.upsample import Upsample
+from headrace.hdl.window import Depthwise, MaxPool
+
+
+@dataclass(frozen=True)
+class Control:
+    """The limits of counters, the entries of tables, bits of other registers, and amounts by name."""
+
+    kind: str
+    counters: Sequence[int] = ()
+    tables: int = 0
+    state: int = 0
+    features: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def bits(self) -> int:
+        """Bits of all registers."""
+        return self.state + self._counted
+
+    @property
+    def amounts(self) -> dict[str, float]:
+        return {"one": 1, "counters": self._counted, "tables": self.tables, **self.features}
+
+    @property
+    def _counted(self) -> int:
+        return sum((limit - 1).bit_length() for limit in self.counters)
+
+
+def control(layer: Any) -> Control:
+    """Return what a layer has besides lanes, rings, ROMs and requantiser."""
+    match layer:
+        case OutputStationary():
+            return _output_stationary(layer)
+        case InputStationary():
+            counters = layer.turns, layer.groups, layer.groups * layer.turns
+            return Control("input-stationary", counters)
+        case Depthwise() | MaxPool():
+            return _window(layer)
+        case GlobalPool():
+            i, width = layer.formats[0], layer.sum.width
+            adders = i.width * i.shape.width if i.width > 1 else 0
+            return Control("global-pool", (i.channels, i.height), state=width + 1,
+                           features={"across": adders, "sum": width if i.height > 1 else 0})
+        case Lookup():
+            o = layer.formats[1]
+            return Control("lookup-row", state=o.lanes * o.shape.width + 1)
+        case Concat():
+            total, many = sum(each.channels for each in layer.formats), len(layer.formats)
+            return Control("concat", (total,), tables=total, features={
+                "bits": layer.formats[0].lanes * layer.formats[0].shape.width * (many - 1)})
+        case Upsample():
+            i, down = layer.format, layer.factors[0]
+            return Control("upsample", (i.channels, down) if down > 1 else (), features={
+                "bits": i.lanes * i.shape.width if down > 1 else 0})
+        case Add():
+            return Control("add")
+    raise AssertionError(f"no parts are known of {type(layer).__name__}")
+
+
+def _varied(rows: Sequence[Sequence[bool]]) -> int:
+    """Return how many columns of a table are not all alike."""
+    return sum(len(set(column)) > 1 for column in zip(*rows, strict=True))
+
+
+def _output_stationary(layer: OutputStationary) -> Control:
+    (i, o), window = layer.formats, layer.hold
+    groups, _ = held_groups(window, i.height)
+    kernel, kept = window.kernel[0], min(window.kernel[0], window.stride[0])
+    used = len({column for taps in window.columns(i.width) for column in taps if column is not None})
+    bits = used * layer.side * i.shape.width  # of one row of words
+    masked = _varied([group.inside for group in groups]) if o.group == 1 else 0
+    counters = [i.height, layer.side, layer.words, len(groups), layer.selects, layer.words, layer.sweeps,
+                layer.words * layer.selects * layer.sweeps]
+    if o.group > 1:
+        counters.append(o.group)
+    state = (kept * layer.banks + (2 if layer.banks > 1 else 0)
+             + i.lanes * i.shape.width * (layer.side - 1))
+    return Control("output-stationary", counters, tables=len(groups) * masked, state=state, features={
+        "enter": bits * kernel, "bank": bits * kept * (layer.banks - 1), "mask": bits * masked})
+
+
+def _window(layer: Depthwise | MaxPool) -> Control:
+    (x, o), window, kernel = layer.formats, layer.window, layer.window.kernel[0]
+    groups = passing_groups(window, x.height, x.group)
+    masked = _varied([group.inside for group in groups])
+    merged = merges(groups)
+    counters = [len(groups), -(-window.taps // layer.p_in), o.channels // x.channels, x.channels]
+    state = 0
+    if isinstance(layer, MaxPool):
+        state += o.lanes * o.shape.width + 1
+    elif layer.weights is not None:
+        counters.append(o.channels * -(-window.taps // layer.p_in))
+    if merged:
+        counters.append(x.channels + 1)
+        if layer.patience:
+            counters.append(layer.patience + 1)
+    bits = x.width * x.shape.width
+    return Control("window", counters, tables=len(groups) * masked, state=state, features={
+        "merge": merged, "pass": merged * bits * max(0, kernel - x.group), "mask": bits * masked})

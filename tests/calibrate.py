@@ -1,0 +1,84 @@
+"""`make calibrate`: fit the estimate's coefficients to what yosys makes of some networks.
+
+Writes gen/estimate.json, and prints what was made beside what is then estimated. Those of ../shared are
+used where they are; larger ones are left to check the estimate with.
+"""
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from headrace.gen import build, elaborate
+from headrace.gen.calibrate import Sample, fit, samples
+from headrace.gen.estimate import COEFFICIENTS, all_parts
+from headrace.gen.families import FAMILIES, family
+from headrace.gen.onnx_import import load
+from headrace.gen.planner import plan
+from headrace.gen.synthesis import PAIRS, synthesise_modules
+from small_models import branches, every_operator
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "gen" / COEFFICIENTS
+SHARED = ROOT / "../shared/models"
+NETWORKS = {
+    "digits": (ROOT / "models/digits.onnx", (None, 1_000)),
+    "kws": (SHARED / "mlperf_tiny_kws_dscnn_qdq.onnx", (6_400,)),
+}
+
+
+def networks(folder: Path) -> Iterator[tuple[str, Path, int | None]]:
+    """Yield name, file and cycles per frame of each network to calibrate with."""
+    yield "every operator", every_operator(folder / "every.onnx"), 6_000
+    yield "branches", branches(folder / "branches.onnx"), 6_000
+    for name, (file, budgets) in NETWORKS.items():
+        for cycles in budgets if file.exists() else ():
+            yield f"{name} {cycles or ''}".strip(), file, cycles
+
+
+def calibrate(target: str, jobs: int) -> dict[str, Any]:
+    """Return coefficients, and for each network what yosys made and what is estimated."""
+    found: dict[str, list[Sample]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, file, cycles in networks(Path(folder)):
+            graph = load(file)
+            for paired in ([True, False] if target in PAIRS else [False]):
+                planned = plan(graph, cycles=cycles, paired=paired)
+                made = synthesise_modules(build.netlist(graph, planned), target=target, jobs=jobs)
+                parts = all_parts(elaborate.network(graph, planned))
+                found[name + " paired" * paired] = samples(parts, made, family(target))
+                print(f"{target}: {name}{' paired' * paired} synthesised", flush=True)
+    return table(found)
+
+
+def table(found: dict[str, list[Sample]]) -> dict[str, Any]:
+    """Fit, and compare by network."""
+    coefficients = fit(sample for each in found.values() for sample in each)
+    networks = {}
+    for name, each in found.items():
+        made = sum((sample.made * sample.copies for sample in each[1:]), each[0].made * each[0].copies)
+        rules = sum((sample.part.fixed * sample.copies for sample in each[1:]),
+                    each[0].part.fixed * each[0].copies)
+        lut = round(sum(sample.part.lut(coefficients) * sample.copies for sample in each))
+        networks[name] = {key: {"yosys": getattr(made, key), "estimate": value} for key, value in (
+            ("lut", lut), ("ff", rules.ff), ("dsp", rules.dsp), ("bram", rules.bram))}
+    return {"networks": networks, "coefficients": coefficients}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", default=list(FAMILIES))
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    for target in options.targets:
+        made = calibrate(target, options.jobs)
+        everything = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+        TABLE.write_text(json.dumps(everything | {target: made}, indent=1, sort_keys=True) + "\n")
+        for name, figures in made["networks"].items():
+            print(f"{target}: {name}: " + ", ".join(
+                f"{key} {each['yosys']:,} estimated {each['estimate']:,}" for key, each in figures.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The estimate against the netlist: its modules, and what yosys makes of them."""
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from headrace.boards.devices import DEVICES, find
+from headrace.gen import build, calibrate, elaborate
+from headrace.gen.errors import HeadraceError
+from headrace.gen.estimate import all_parts, estimate
+from headrace.gen.families import FAMILIES, family, memory, product, shift_register
+from headrace.gen.fit import fit, fits, usage
+from headrace.gen.graph import Graph
+from headrace.gen.onnx_import import load
+from headrace.gen.plan import Plan
+from headrace.gen.planner import plan
+from headrace.gen.synthesis import Resources, synthesise
+from headrace.hdl.hierarchy import Hierarchy
+from small_models import branches, every_operator
+
+DIGITS = Path(__file__).parents[2] / "models/digits.onnx"
+
+
+@pytest.fixture(scope="module", params=(every_operator, branches))
+def planned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Graph, Plan]:
+    graph = load(request.param(tmp_path_factory.mktemp("model") / "model.onnx"))
+    return graph, plan(graph, cycles=6_000)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Graph:
+    return load(DIGITS)
+
+
+def _instances(hierarchy: Hierarchy, module: str, times: int = 1) -> Counter[str]:
+    found = Counter({module: times})
+    for child, count in Counter(hierarchy.children[module]).items():
+        found += _instances(hierarchy, child, times * count)
+    return found
+
+
+def test_parts_are_the_modules_of_the_netlist(planned: tuple[Graph, Plan]) -> None:
+    hierarchy = build.netlist(*planned)
+    made = _instances(hierarchy, "top")
+    expected: Counter[str] = Counter()
+    for layer, parts in all_parts(elaborate.network(*planned)):
+        for part in parts:
+            expected[calibrate.module(layer, part)] += part.copies
+    wires = {"top", "network", "global_average_pool_global__held"}  # of one row, no sum is read again
+    for module, count in made.items():
+        assert expected.pop(module, 0) == count or (
+            module in wires or "\n  cell $" not in hierarchy.modules[module]), module
+    assert not expected
+
+
+@pytest.mark.parametrize("target", ("ecp5", *(pytest.param(each, marks=pytest.mark.full)
+                                              for each in FAMILIES if each != "ecp5")))
+def test_small_layers(planned: tuple[Graph, Plan], target: str) -> None:
+    made = synthesise(build.netlist(*planned), target=target)
+    guess = estimate(*planned, target=target)
+    assert guess.layers.keys() == made.layers.keys()
+    for name, layer in made.layers.items():
+        found = guess.layers[name]
+        assert (found.dsp, found.bram, found.rom_bits) == (layer.dsp, layer.bram, layer.rom_bits), name
+        assert found.ff == pytest.approx(layer.ff, rel=0.05, abs=8), name
+        assert found.lut == pytest.approx(layer.lut, rel=0.4, abs=45), name
+    assert guess.total.lut == pytest.approx(made.total.lut, rel=0.1)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("target", FAMILIES)
+def test_digits(digits: Graph, target: str) -> None:
+    layout = plan(digits)
+    made = synthesise(build.netlist(digits, layout), target=target).total
+    found = estimate(digits, layout, target=target).total
+    assert (found.dsp, found.bram, found.rom_bits) == (made.dsp, made.bram, made.rom_bits)
+    assert found.lut == pytest.approx(made.lut, rel=0.1)
+    assert found.ff == pytest.approx(made.ff, rel=0.02)
+
+
+def test_products_are_cut_into_pieces() -> None:
+    ecp5, xc7 = FAMILIES["ecp5"].multipliers, FAMILIES["xc7"].multipliers
+    assert product(None, 8, 9).soft == 72
+    assert product(ecp5, 9, 9).dsp == 1
+    assert product(ecp5, 4, 4) == product(None, 4, 4)  # no DSP for a product of 8 bits
+    assert (product(ecp5, 19, 7).dsp, product(ecp5, 19, 7).soft) == (1, 7)
+    assert product(xc7, 25, 18).dsp == 1
+    assert product(xc7, 26, 18).dsp == 2
+
+
+def test_memories_and_shift_registers() -> None:
+    assert memory(FAMILIES["ecp5"], 96, 24) == (1, 18)
+    assert memory(FAMILIES["xc7"], 96, 24) == (0, 0)
+    assert memory(FAMILIES["ice40"], 96, 24) == (2, 8)
+    assert memory(FAMILIES["ice40"], 64, 16) == (0, 0)
+    assert shift_register(FAMILIES["ecp5"], 8, 40) == (0, 320)
+    assert shift_register(FAMILIES["xc7"], 8, 40) == (16, 0)
+    assert shift_register(FAMILIES["xc7"], 8, 2) == (0, 16)
+    with pytest.raises(HeadraceError, match="^there is no estimate for target 'nexus': supported are ecp5, "):
+        family("nexus")
+
+
+def test_devices() -> None:
+    assert find("up5k") is find("UP5K") is find("iCE40-UP5K")
+    assert find("ecp5-85") is find("LFE5U_85") and find("xc7a100t").dsp == 240
+    names = [name for device in DEVICES for name in (device.name, *device.aliases)]
+    assert len({name.lower() for name in names}) == len(names)
+    assert all(find(name).source and find(name).lut > 5_000 for name in names)
+    with pytest.raises(HeadraceError, match="^unknown device 'lfe5u-12': supported are LFE5U-25, "):
+        find("lfe5u-12")
+
+
+def test_fit_is_the_fastest_that_the_device_holds(digits: Graph) -> None:
+    device = find("ecp5-85")
+    best = fit(digits, device)
+    assert fits(estimate(digits, best, target="ecp5").total, device)
+    faster = plan(digits, cycles=int(best.cycles_per_frame * 0.9))
+    assert not fits(estimate(digits, faster, target="ecp5").total, device)
+
+
+def test_what_does_not_fit_is_said(digits: Graph) -> None:
+    with pytest.raises(HeadraceError, match=(
+            r"^digits needs at least [\d,]+ LUTs of 5,280 \(\d\.\d times\), [\d,]+ flip-flops of 5,280 "
+            r"\(\d\.\d times\) on iCE40UP5K by estimate, in its smallest plan, of [\d,]+ cycles per frame; "
+            r"no listed device of target ice40 holds it$")):
+        fit(digits, find("up5k"))
+    with pytest.raises(HeadraceError, match=r"on LFE5U-25 by estimate, .*; it fits (LFE5U-45, )?LFE5U-85$"):
+        fit(digits, find("ecp5-25"))
+
+
+def test_usage_counts_block_rams_by_capacity() -> None:
+    uses = usage(Resources(lut=10, bram=3, bram_kbit=54), find("xc7a35t"))
+    assert [(use.name, use.needed, use.available) for use in uses] == [
+        ("LUTs", 10, 20_800), ("flip-flops", 0, 41_600), ("DSPs", 0, 90), ("block RAMs", 2, 50)]
