@@ -27,10 +27,10 @@ class Layer(wiring.Component):
         return m
 
 
-def cost(kind: Any, target: str, *, p_in: int, p_out: int, depth: int) -> Resources:
+def cost(kind: Any, target: str, *, p_in: int, p_out: int, depth: int, **more: Any) -> Resources:
     hierarchy = Hierarchy()
     hierarchy.build(Layer(kind(x=unsigned(8), weight=signed(8), sum=signed(24), operands=p_in, p_in=p_in,
-                               p_out=p_out, depth=depth)))
+                               p_out=p_out, depth=depth, **more)))
     return synthesise(hierarchy, target=target).total
 
 

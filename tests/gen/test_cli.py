@@ -50,10 +50,10 @@ def test_target_says_whether_lanes_are_paired(
     code, _, err = run(capsys, "build", digits, "-o", tmp_path / "out", *options)
     assert (code, err) == (0, "")
     layout = json.loads((tmp_path / "out" / "plan.json").read_text())
-    assert layout["multipliers"] == 151 and layout["dsps"] == (77 if paired else 151)
+    assert layout["multipliers"] == 143 and layout["dsps"] == (73 if paired else 143)
     assert {layer["paired"] for layer in layout["layers"]} == ({False, True} if paired else {False})
     code, out, err = run(capsys, "plan", digits, *options)
-    assert (code, err) == (0, "") and f"151 multipliers in {layout['dsps']} DSPs" in out
+    assert (code, err) == (0, "") and f"143 multipliers in {layout['dsps']} DSPs" in out
 
 
 def test_proof(capsys: pytest.CaptureFixture[str], digits: Path) -> None:
