@@ -11,7 +11,7 @@ import numpy.typing as npt
 from headrace.gen.estimate import Mapped, mapped
 from headrace.gen.families import Family
 from headrace.gen.parts import Part
-from headrace.gen.synthesis import Resources
+from headrace.gen.resources import Resources
 
 _CERTAIN = 10  # LUTs: an error of a module's square root counts alike from here on
 

@@ -16,7 +16,7 @@ from headrace.gen.families import Family, Product, family, memory, product, shif
 from headrace.gen.graph import Graph
 from headrace.gen.parts import Part, parts
 from headrace.gen.plan import Plan
-from headrace.gen.synthesis import Report, Resources
+from headrace.gen.resources import Report, Resources
 from headrace.hdl.network import Network
 
 COEFFICIENTS = "estimate.json"

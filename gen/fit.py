@@ -9,7 +9,8 @@ from headrace.gen.estimate import estimate
 from headrace.gen.graph import Graph
 from headrace.gen.plan import Plan
 from headrace.gen.planner import plan
-from headrace.gen.synthesis import PAIRS, Resources
+from headrace.gen.resources import Resources
+from headrace.gen.synthesis import PAIRS
 
 _ENDLESS = 1 << 32  # cycles: more than any plan takes
 _CLOSE = 1.02  # budgets that are told apart

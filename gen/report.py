@@ -12,7 +12,7 @@ from headrace.gen.info import NetworkInfo
 from headrace.gen.plan import Plan
 from headrace.gen.plan_table import PlanTable
 from headrace.gen.proof import Proof
-from headrace.gen.synthesis import Report
+from headrace.gen.resources import Report
 
 
 def _table(*columns: str, left: int = 1) -> Table:

@@ -2,7 +2,6 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from joblib import Parallel, delayed
 
 from headrace.gen import verilog, yosys
 from headrace.gen.errors import HeadraceError
+from headrace.gen.resources import Report, Resources, classify
 from headrace.gen.synthesis_jobs import Cache, Workers
 from headrace.hdl.hierarchy import Hierarchy, instance, ports
 
@@ -44,78 +44,6 @@ BLANK_WORDS, BLANK_WIDTH = 256, 32
 
 # The step in which each family's script maps memories to RAMs.
 _MEMORY_STEP = dict.fromkeys(TARGETS, "map_ram") | {"xc7": "map_memory", "xcup": "map_memory"}
-
-# Cells by what they occupy. A cell that takes several LUTs is listed with their number.
-LUTS = {
-    "LUT4": 1, "CCU2C": 2, "CCU2": 2,  # ECP5, Nexus: a carry cell is made of two LUTs
-    "SB_LUT4": 1,
-    **{f"LUT{width}": 1 for width in range(1, 7)}, "LUT6_2": 1, "INV": 1,
-    "ALU": 1,  # Gowin: a LUT as an adder bit
-    "WIDEFN9": 2,
-}
-SHIFT_REGISTERS = {"SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1}
-FLIP_FLOPS = ("TRELLIS_FF", "SB_DFF", "FDRE", "FDSE", "FDCE", "FDPE", "DFF", "FD1P3")
-DSPS = ("MULT18X18D", "MULT9X9D", "ALU54B", "SB_MAC16", "DSP48E1", "DSP48E2", "MULT9X9", "MULT18X18",
-        "MULT36X36", "MULTADDALU", "MULTALU", "MULT12X12", "MULT27X36", "MULTADDSUB")
-BLOCK_RAMS = {
-    "DP16KD": 18,  # ECP5
-    "SB_RAM40_4K": 4,
-    "RAMB18E1": 18, "RAMB36E1": 36, "RAMB18E2": 18, "RAMB36E2": 36,
-    "pROM": 16, "pROMX9": 18, "SP": 16, "SPX9": 18, "SDPB": 16, "SDPX9B": 18, "DPB": 16, "DPX9B": 18,  # Gowin
-    "DP16K": 18, "PDP16K": 18, "PDPSC16K": 18, "LRAM": 512,  # Nexus
-}
-WRITABLE = ("TRELLIS_DPR16X4", "DPR16X4", "RAM", "RAM16SDP", "RAM32M", "RAM64M")
-FREE = ("SB_CARRY", "CARRY4", "CARRY8", "MUXF", "PFUMX", "L6MUX21", "MUX2_LUT", "GND", "VCC", "VHI", "VLO",
-        "BUF", "IBUF", "OBUF", "GSR", "$scopeinfo")
-
-
-@dataclass(frozen=True)
-class Resources:
-    """Primitives. ``bram_kbit`` is the capacity of the block RAMs used; ``other`` counts unknown cells.
-
-    Shift registers made of LUTs (``srl``) are counted in ``lut`` too. ``writable_memories`` are memories
-    with a write port: before mapping, and RAM made of LUTs after it; ``rom_bits`` are those of all others,
-    before it.
-    """
-
-    lut: int = 0
-    ff: int = 0
-    dsp: int = 0
-    bram: int = 0
-    bram_kbit: int = 0
-    srl: int = 0
-    rom_bits: int = 0
-    writable_memories: int = 0
-    other: Mapping[str, int] = field(default_factory=dict)
-
-    def __add__(self, added: "Resources") -> "Resources":
-        a, b = asdict(self), asdict(added)
-        other = dict(Counter(a.pop("other")) + Counter(b.pop("other")))
-        return Resources(**{name: a[name] + b[name] for name in a}, other=other)
-
-    def __mul__(self, copies: int) -> "Resources":
-        of = asdict(self)
-        other = {cell: count * copies for cell, count in of.pop("other").items()}
-        return Resources(**{name: count * copies for name, count in of.items()}, other=other)
-
-    def with_lut(self, lut: int) -> "Resources":
-        return replace(self, lut=lut)
-
-
-@dataclass(frozen=True)
-class Report:
-    target: str
-    layers: Mapping[str, Resources]
-
-    @property
-    def total(self) -> Resources:
-        return sum(self.layers.values(), Resources())
-
-    def to_json(self) -> dict[str, Any]:
-        return {"target": self.target,
-                "layers": [{"name": name, **asdict(layer)} for name, layer in self.layers.items()],
-                "total": asdict(self.total)}
-
 
 def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = None,
                cache: Path | None = None,
@@ -157,7 +85,7 @@ def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = N
                     progress(len(found), len(names))
     elif progress is not None:
         progress(len(found), len(names))
-    return Report(target, {name: _classify(**found[name]) for name in names})
+    return Report(target, {name: classify(**found[name]) for name in names})
 
 
 def _with_logic(hierarchy: Hierarchy) -> list[str]:
@@ -188,7 +116,7 @@ def _design(hierarchy: Hierarchy, names: list[str]) -> str:
 
 
 def _synthesise(names: list[str], design: str, target: str, version: str) -> dict[str, dict[str, Any]]:
-    """Return, for each layer, the arguments of :py:`_classify()`. Runs on a worker."""
+    """Return, for each layer, the arguments of :py:`classify()`. Runs on a worker."""
     if yosys.version() != version:
         raise HeadraceError(f"a worker runs {yosys.version()} and not {version}")
     memories, before, after = _counted(design, target)
@@ -207,7 +135,7 @@ def synthesise_modules(hierarchy: Hierarchy, *, target: str, jobs: int = 2) -> d
 def _synthesise_modules(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str, Resources]:
     _, _, after = _counted(_design(hierarchy, names), target)
     modules = dict.fromkeys(module for name in names for module in verilog.closure(hierarchy, name))
-    return {module: _classify(_cells(after, module, without=modules), 0, 0) for module in modules
+    return {module: classify(_cells(after, module, without=modules), 0, 0) for module in modules
             if f"\\{module}" in after}
 
 
@@ -302,26 +230,3 @@ def _rom_bits(memories: Mapping[str, Any], before: Mapping[str, Any], name: str)
             number = int(count["local_count"] if isinstance(count, dict) else count)
             bits += number * _rom_bits(memories, before, cell)
     return bits
-
-
-def _classify(cells: Mapping[str, int], writable: int, rom_bits: int) -> Resources:
-    total: Counter[str] = Counter(writable_memories=writable, rom_bits=rom_bits)
-    other: dict[str, int] = {}
-    for cell, count in cells.items():
-        if cell in LUTS:
-            total["lut"] += LUTS[cell] * count
-        elif cell in SHIFT_REGISTERS:
-            total["lut"] += count
-            total["srl"] += count
-        elif cell in BLOCK_RAMS:
-            total["bram"] += count
-            total["bram_kbit"] += BLOCK_RAMS[cell] * count
-        elif cell.startswith(DSPS):
-            total["dsp"] += count
-        elif cell.startswith(FLIP_FLOPS):
-            total["ff"] += count
-        elif cell.startswith(WRITABLE):
-            total["writable_memories"] += count
-        elif not cell.startswith(FREE):
-            other[cell] = count
-    return Resources(**total, other=other)

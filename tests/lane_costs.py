@@ -5,7 +5,8 @@ from typing import Any
 from amaranth import Module, signed, unsigned
 from amaranth.lib import wiring
 
-from headrace.gen.synthesis import PAIRS, Resources, synthesise
+from headrace.gen.resources import Resources
+from headrace.gen.synthesis import PAIRS, synthesise
 from headrace.hdl.hierarchy import Hierarchy, place
 from headrace.hdl.lane import MacLane
 from headrace.hdl.lane_pair import LanePair

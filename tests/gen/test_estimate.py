@@ -14,7 +14,8 @@ from headrace.gen.graph import Graph
 from headrace.gen.onnx_import import load
 from headrace.gen.plan import Plan
 from headrace.gen.planner import plan
-from headrace.gen.synthesis import Resources, synthesise
+from headrace.gen.resources import Resources
+from headrace.gen.synthesis import synthesise
 from headrace.hdl.hierarchy import Hierarchy
 from small_models import branches, every_operator
 

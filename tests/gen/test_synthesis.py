@@ -14,7 +14,8 @@ from headrace.gen import build, synthesis, verilog, yosys
 from headrace.gen.errors import HeadraceError
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
-from headrace.gen.synthesis import PAIRS, TARGETS, Report, Resources, synthesise
+from headrace.gen.resources import Report, Resources
+from headrace.gen.synthesis import PAIRS, TARGETS, synthesise
 from headrace.gen.synthesis_jobs import Workers
 from headrace.hdl.hierarchy import Hierarchy, place
 from headrace.hdl.lane import MacLane
