@@ -8,6 +8,7 @@ PARTS  := hdl gen sim boards models
 .PHONY: help
 help:
 	@echo "make demo       the bundled network: ONNX -> Verilog -> simulated bit-exact -> resource report"
+	@echo "make mobilenet  the standard MobileNetV2, random weights or MODEL=... INPUTS=...: the same for one frame"
 	@echo "make test       lint, types and the tests"
 	@echo "make test-full  the same, hundreds of random networks and the real ones of ../shared"
 	@echo "make bench      the standard MobileNetV2 of ../shared: simulated, and through yosys"
@@ -36,6 +37,22 @@ demo: $(VENV)/stamp
 	$(BIN)/headrace build $(DIGITS) -o build/digits
 	$(BIN)/headrace sim $(DIGITS) --inputs $(IMAGES)
 	for target in $(TARGETS); do $(BIN)/headrace synth $(DIGITS) --target $$target || exit 1; done
+
+# The standard MobileNetV2: Verilog, the plan with what UltraScale+ takes for it by estimate (lanes in pairs), one frame.
+MODEL  := build/mobilenet_v2.onnx
+INPUTS := build/mobilenet_v2.npz
+CYCLES := 50176
+
+.PHONY: mobilenet
+mobilenet: $(VENV)/stamp $(MODEL) $(INPUTS)
+	$(BIN)/headrace info $(MODEL)
+	$(BIN)/headrace build $(MODEL) --cycles $(CYCLES) -o build/mobilenet
+	$(BIN)/headrace plan $(MODEL) --cycles $(CYCLES) --target xcup
+	$(BIN)/headrace sim $(MODEL) --cycles $(CYCLES) --inputs $(INPUTS) --frames 1
+
+# A pattern, as one command makes both files.
+build/mobilenet_v%.onnx build/mobilenet_v%.npz: | $(VENV)/stamp
+	$(BIN)/headrace model mobilenet_v$* -o build/mobilenet_v$*.onnx --images build/mobilenet_v$*.npz
 
 .PHONY: lint
 lint: $(VENV)/stamp build/ns

@@ -1,6 +1,9 @@
 """The pipeline over time as a picture: which layer gives which row when."""
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +16,12 @@ from headrace.hdl.rows import RowFormat
 FRAMES = 3
 _COLOURS = ("Blues", "Oranges", "Greens")  # of each frame, from its first row to its last
 _LAYER_INCHES = 0.16
+_OUTLINES = re.compile(r' d="[^"]*"')
+_DIGITS = re.compile(r"(\.\d\d)\d+")
 
 Bar = tuple[int, int, int, int]
 """Frame, row, cycle of its first beat, cycle after its last."""
+Corners = list[tuple[float, float]]
 
 
 def draw(graph: Graph, plan: Plan, path: Path) -> None:
@@ -31,8 +37,9 @@ def draw(graph: Graph, plan: Plan, path: Path) -> None:
     """
     try:
         import matplotlib
-        from matplotlib.collections import PolyCollection
         from matplotlib.figure import Figure
+        from matplotlib.patches import PathPatch
+        from matplotlib.path import Path as Outline
     except ImportError as error:
         raise HeadraceError("matplotlib is missing: install `headrace[picture]`") from error
     network = elaborate.network(graph, plan)
@@ -42,15 +49,18 @@ def draw(graph: Graph, plan: Plan, path: Path) -> None:
     with matplotlib.rc_context({"svg.hashsalt": "headrace", "svg.fonttype": "none", "font.size": 7}):
         figure = Figure(figsize=(13, 1.2 + _LAYER_INCHES * len(names)), layout="constrained")
         axes = figure.add_subplot()
+        shapes: dict[Any, list[Corners]] = {}  # by colour, as a path for each bar would double the file
         for line, node in enumerate(graph.nodes):
             format = formats[node.output]
-            shapes, colours = [], []
             for frame, row, start, end in bars(timing.cycles[node.name], format):
                 thickness = 0.84 / format.group
                 top = line - 0.42 + thickness * ((row - format.first) % format.group)
-                shapes.append([(start, top), (end, top), (end, top + thickness), (start, top + thickness)])
-                colours.append(matplotlib.colormaps[_COLOURS[frame]](0.3 + 0.65 * row / format.height))
-            axes.add_collection(PolyCollection(shapes, facecolors=colours, linewidths=0))
+                colour = matplotlib.colormaps[_COLOURS[frame]](0.3 + 0.65 * row / format.height)
+                shapes.setdefault(colour, []).append(
+                    [(start, top), (end, top), (end, top + thickness), (start, top + thickness)])
+        for colour, bars_alike in shapes.items():
+            outline = Outline.make_compound_path_from_polys(np.array(bars_alike))
+            axes.add_patch(PathPatch(outline, facecolor=colour, linewidth=0))
         axes.set(xlim=(0, timing.frame_ends[-1] + 1), ylim=(len(names) - 0.5, -0.5), xlabel="cycle",
                  yticks=range(len(names)), yticklabels=[name.replace("$", r"\$") for name in names],
                  title=f"{FRAMES} frames, {plan.cycles_per_frame:,.0f} cycles each: each row that a layer "
@@ -58,11 +68,18 @@ def draw(graph: Graph, plan: Plan, path: Path) -> None:
         axes.xaxis.set_major_formatter(lambda cycle, _: f"{cycle:,.0f}")
         for end in timing.frame_ends:
             axes.axvline(end, color="black", linewidth=0.5)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+            path.write_text(_OUTLINES.sub(_rounded, text.getvalue()), "utf-8")
         except OSError as error:
             raise HeadraceError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _rounded(outline: re.Match[str]) -> str:
+    """Leave hundredths of a point: matplotlib always writes six digits."""
+    return _DIGITS.sub(r"\1", outline[0])
 
 
 def bars(cycles: list[int], format: RowFormat) -> Iterator[Bar]:
