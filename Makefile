@@ -59,12 +59,17 @@ lint: $(VENV)/stamp build/ns
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
+# Yosys in WebAssembly is compiled when it runs first: once, and not by each worker.
+.PHONY: yosys
+yosys: $(VENV)/stamp
+	$(BIN)/python -c 'from headrace.gen import yosys; print(yosys.version())'
+
 .PHONY: test
-test: lint
+test: lint yosys
 	$(BIN)/pytest -n 2
 
 .PHONY: test-full
-test-full: lint
+test-full: lint yosys
 	$(BIN)/pytest -n 2 -m "not bench"
 
 # One at a time: the machine is theirs.
