@@ -13,6 +13,7 @@ from headrace.gen.graph import Tensor
 from headrace.hdl.axi import channels_together
 from headrace.hdl.frames import ESCAPE, FLAG, INVERTED, Status
 from headrace.hdl.requests import CHECKSUM_BYTES, LENGTH_BYTES
+from headrace.hdl.uart import BITS
 
 Integers = npt.NDArray[np.integer]
 
@@ -22,7 +23,7 @@ _NOISE = 10  # times the length of a reply: what may come before it
 
 
 class Port(Protocol):
-    """What is used of :class:`serial.Serial`."""
+    """What is used of pyserial's ports."""
 
     @property
     def in_waiting(self) -> int:
@@ -75,15 +76,20 @@ def request(tag: int, image: bytes) -> bytes:
     return framed(bytes([tag]) + len(image).to_bytes(LENGTH_BYTES, "little") + image)
 
 
-def reply(frame: bytes) -> Reply | None:
-    """Return the reply that stood between two flags; None if it is damaged."""
+def unframed(frame: bytes) -> bytes | None:
+    """Return the content of what stood between two flags; None if it is damaged."""
     content = re.sub(re.escape(_ESCAPE) + b"(.)", lambda match: bytes([match[1][0] ^ INVERTED]), frame,
                      flags=re.DOTALL)
     content, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:]
-    if len(content) < 2 or zlib.crc32(content).to_bytes(CHECKSUM_BYTES, "little") != checksum:
+    return content if zlib.crc32(content).to_bytes(CHECKSUM_BYTES, "little") == checksum else None
+
+
+def reply(frame: bytes) -> Reply | None:
+    """Return the reply that stood between two flags; None if it is damaged."""
+    content = unframed(frame)
+    if content is None or len(content) < 2 or content[-1] >= len(Status):
         return None
-    *_, tag, status = content
-    return Reply(content[:-2], tag, Status(status)) if status < len(Status) else None
+    return Reply(content[:-2], content[-2], Status(content[-1]))
 
 
 class Client:
@@ -154,15 +160,14 @@ class Client:
 
     def _frames(self) -> Iterator[bytes]:
         """Yield what comes between flags, until silence or too much of it."""
-        limit = _NOISE * (np.prod(self._result.shape) + 2 + CHECKSUM_BYTES)
+        limit = _NOISE * (int(np.prod(self._result.shape)) + 2 + CHECKSUM_BYTES)
         while limit > 0:
             *frames, self._received = self._received.split(_FLAG)
             yield from filter(None, frames)
             chunk = self._port.read(max(1, self._port.in_waiting))
-            if not chunk:
-                return
-            limit -= len(chunk)
             self._received += chunk
+            limit = limit - len(chunk) if chunk else 0
+        self._received = b""
 
     def _values(self, content: bytes) -> npt.NDArray[np.int16]:
         channels, height, width = self._result.shape
@@ -172,6 +177,12 @@ class Client:
         kind = np.int8 if self._result.quantisation.signed else np.uint8
         values = np.frombuffer(content, kind).reshape(height, channels, width).transpose(1, 0, 2)
         return values.astype(np.int16)
+
+
+def seconds_on_line(image: Tensor, result: Tensor, *, baud: int) -> float:
+    """Return how long a request and its reply take at most: every byte may have to be escaped."""
+    content = sum(int(np.prod(tensor.shape)) + LENGTH_BYTES + CHECKSUM_BYTES for tensor in (image, result))
+    return (2 * content + 4) * BITS / baud
 
 
 def image_bytes(image: Integers, tensor: Tensor) -> bytes:

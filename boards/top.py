@@ -48,7 +48,7 @@ class SerialTop(wiring.Component):
         self.link = Link(pixels=axi.guard.beats, pixel_bytes=axi.pixel, timeout=round(clock * silence))
         divisor = Fraction(clock) / Fraction(baud)
         self.receiver, self.transmitter = UartReceiver(divisor=divisor), UartTransmitter(divisor=divisor)
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+        super().__init__({"rx": In(1), "tx": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

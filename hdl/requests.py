@@ -2,7 +2,7 @@
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import crc, data, enum, stream, wiring
+from amaranth.lib import crc, data, enum, stream, wiring  # type: ignore[attr-defined]
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.frames import Part, Status
@@ -113,7 +113,7 @@ class Requests(wiring.Component):
                 with m.Case(State.COMPLETE):
                     fail(Status.TOO_LONG)
 
-        report = Signal(Report)
+        report: Any = Signal(Report)
         m.d.comb += [report.tag.eq(tag), report.results.eq(entered), report.status.eq(part.status)]
         with m.If(part.status == Status.OK):
             m.d.comb += report.status.eq(status)

@@ -7,7 +7,7 @@ from typing import Any
 
 from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.cdc import FFSynchronizer  # type: ignore[import-untyped]
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.rows import table
@@ -46,7 +46,7 @@ class UartReceiver(wiring.Component):
 
     def __init__(self, *, divisor: Fraction | float) -> None:
         self.divisor = checked(divisor)
-        super().__init__({"rx": In(1, init=1), "o": Out(stream.Signature(Received, always_ready=True))})
+        super().__init__({"rx": In(1), "o": Out(stream.Signature(Received, always_ready=True))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -91,19 +91,19 @@ class UartTransmitter(wiring.Component):
 
     def __init__(self, *, divisor: Fraction | float) -> None:
         self.divisor = checked(divisor)
-        super().__init__({"i": In(stream.Signature(8)), "tx": Out(1, init=1)})
+        super().__init__({"i": In(stream.Signature(8)), "tx": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        busy, shift = Signal(), Signal(BITS - 1)
+        busy, shift, level = Signal(), Signal(BITS - 1), Signal(init=1)
         edges = [floor(self.divisor * bit + Fraction(1, 2)) for bit in range(BITS + 1)]
         bit, expired = _timer(m, edges, busy)
         done = expired & (bit == BITS - 1)
-        m.d.comb += self.i.ready.eq(~busy | done)
+        m.d.comb += [self.i.ready.eq(~busy | done), self.tx.eq(level)]
         with m.If(busy & expired):
-            m.d.sync += [self.tx.eq(shift[0]), shift.eq(Cat(shift[1:], Const(1, 1)))]
+            m.d.sync += [level.eq(shift[0]), shift.eq(Cat(shift[1:], Const(1, 1)))]
         with m.If(self.i.ready):
-            m.d.sync += [busy.eq(self.i.valid), self.tx.eq(~self.i.valid),
+            m.d.sync += [busy.eq(self.i.valid), level.eq(~self.i.valid),
                          shift.eq(Cat(self.i.payload, Const(1, 1)))]
         return m
 

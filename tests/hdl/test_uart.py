@@ -30,6 +30,7 @@ def receive(divisor: Fraction | float, source: Callable[[Any, Any], Any]) -> lis
     sim.add_clock(CYCLE)
 
     async def bench(ctx: Any) -> None:
+        ctx.set(dut.rx, 1)
         await source(ctx, dut.rx)
         await ctx.tick().repeat(30 * int(divisor))
 
