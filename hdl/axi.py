@@ -133,7 +133,7 @@ class AxiTop(wiring.Component):
         values = RowsToValues(i=o)
         place(m, platform, "frame_guard", guard, module="axi__frame_guard")
         place(m, platform, "pixels_to_rows", rows, module="axi__pixels_to_rows")
-        place(m, platform, "network", self.network)
+        place(m, platform, "network", self.network, module="network")
         place(m, platform, "rows_to_values", values, module="axi__rows_to_values")
         m.d.comb += [
             guard.i_data.eq(self.s_axis_tdata), guard.i_valid.eq(self.s_axis_tvalid),

@@ -19,7 +19,7 @@ class SimulatedPort:
     """
 
     def __init__(self, top: Any, *, divisor: float, timeout: int) -> None:
-        self._top, self._bit, self._timeout = top, divisor * CYCLE, timeout
+        self.top, self._bit, self._timeout = top, divisor * CYCLE, timeout
         self.to_send: deque[int] = deque()
         self.received: deque[int] = deque()
         self.cycles = 0
@@ -45,24 +45,24 @@ class SimulatedPort:
         return bytes(self.received.popleft() for _ in range(min(size, len(self.received))))
 
     async def _send(self, ctx: Any) -> None:
-        ctx.set(self._top.rx, 1)
+        ctx.set(self.top.rx, 1)
         while True:
             if not self.to_send:
                 await ctx.delay(self._bit)
                 continue
             byte = self.to_send.popleft()
             for level in (0, *(byte >> index & 1 for index in range(8)), 1):
-                ctx.set(self._top.rx, level)
+                ctx.set(self.top.rx, level)
                 await ctx.delay(self._bit)
 
     async def _receive(self, ctx: Any) -> None:
         while True:
-            await ctx.negedge(self._top.tx)
+            await ctx.negedge(self.top.tx)
             await ctx.delay(self._bit / 2)
             byte = 0
             for index in range(8):
                 await ctx.delay(self._bit)
-                byte |= ctx.get(self._top.tx) << index
+                byte |= ctx.get(self.top.tx) << index
             await ctx.delay(self._bit)
-            assert ctx.get(self._top.tx), "no stop bit"
+            assert ctx.get(self.top.tx), "no stop bit"
             self.received.append(byte)

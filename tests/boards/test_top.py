@@ -1,14 +1,18 @@
 # amaranth: UnusedElaboratable=no
 """A network behind a serial port, simulated, and the client at the other end."""
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from headrace.boards.client import Client, image_bytes, reply, request
 from headrace.boards.top import SerialTop
-from headrace.gen import elaborate
+from headrace.gen import elaborate, verilog
 from headrace.gen.graph import Graph
 from headrace.gen.planner import plan
 from headrace.hdl.frames import Status
+from headrace.hdl.hierarchy import Hierarchy
 from headrace.sim import reference
 from simulated_port import SimulatedPort
 from small_graphs import Network
@@ -79,6 +83,15 @@ def test_client_repeats_what_was_damaged() -> None:
 
     port.write = damaged
     assert (client.run(IMAGES[:2]) == EXPECTED[:2]).all() and client.repeated == 1
+
+
+def test_verilog(tmp_path: Path) -> None:
+    hierarchy = Hierarchy()
+    hierarchy.build(connected(GRAPH)[0].top)
+    files = verilog.write(hierarchy, tmp_path / "rtl")
+    assert {"top.v", "axi_top.v", "conv0.v", "pool1.v"} <= {file.name for file in files}
+    ports = re.findall(r"^  (input|output) (?:reg )?(\S+);", (tmp_path / "rtl" / "top.v").read_text(), re.M)
+    assert {("input", "clk"), ("input", "rst"), ("input", "rx"), ("output", "tx")} <= set(ports)
 
 
 def test_silence_too_short() -> None:

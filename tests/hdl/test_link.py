@@ -183,6 +183,27 @@ def test_error_is_answered_and_harms_no_other(answers: dict[str, bytes], error: 
     assert len(seen) == 3 + len(expected)
 
 
+def damaged(rng: random.Random) -> list[int]:
+    """A request in which a few bytes are lost, added, changed, without a stop bit, or followed by silence."""
+    symbols: list[int] = list(SENT)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(1, len(symbols))
+        symbols[at:at + rng.choice((0, 1, 1, 9))] = rng.choice((
+            [], [rng.randrange(256)], [0x7E], [0x7D], [NO_STOP_BIT], [PAUSE], rng.choices(range(256), k=40)))
+    return symbols
+
+
+@pytest.mark.parametrize("seed, count", ((1, 15), pytest.param(2, 500, marks=pytest.mark.full)))
+def test_damaged_anyhow(seed: int, count: int) -> None:
+    """After every one of them the next two requests, without a pause, get their results and no error."""
+    rng = random.Random(seed)
+    batches = [(*damaged(rng), *AFTER.sent(2), *LAST.sent(3)) for _ in range(count)]
+    for said in run(Pooling(), batches, quiet=200):
+        *wrong, after, last = replies(said)
+        assert (after, last) == (AFTER.good(2), LAST.good(3))
+        assert wrong and all(each and (each.status != Status.OK or each == IMAGE.good(9)) for each in wrong)
+
+
 def test_results_of_a_cut_off_request_are_those_of_its_start() -> None:
     """Of zero points behind it, but for the pixel that ends it."""
     (said,) = run(Pooling(), [(*request(5, b"\xff" * 24)[:19], PAUSE)])
