@@ -9,12 +9,12 @@ The checksum is the CRC-32 of Ethernet and zlib, over all before it. Image and r
 :class:`headrace.hdl.axi.AxiTop`. The tag is the host's; the reply repeats it.
 
 **Pixels go on before the checksum is known.** A network has no memory for an image, so pixels enter it as
-they come. What enters it is made a whole frame in any case: behind the last pixel of a request that ended
-early comes one with TLAST, and :class:`headrace.hdl.axi.FrameGuard` adds zero points until the image is
+they come. What enters it is made a whole frame in any case: the last pixel of a request that ended early
+comes once more with TLAST, and :class:`headrace.hdl.axi.FrameGuard` adds zero points until the image is
 complete; what is too much never leaves the link. The network then gives results that mean nothing, and the
 reply says so: **its status, behind the results, is that of the request**, and results of any status but
-:py:`OK` are void. A request of which no pixel went on is answered without results. Results come first because
-those of the upper rows leave a network while the lower rows still enter.
+:py:`OK` are void. A request of which no pixel went on is answered without results. Results come first
+because those of the upper rows leave a network while the lower rows still enter.
 
 Nothing of one request is left when the next one begins, which a flag marks, so none can harm another.
 
