@@ -22,7 +22,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from headrace.boards.client import ATTEMPTS, Client, open_port, seconds_on_line
 from headrace.boards.devices import find as device_named
+from headrace.boards.top import BAUD
 from headrace.gen import report
 from headrace.gen.build import build
 from headrace.gen.errors import HeadraceError
@@ -108,6 +110,19 @@ def _parser() -> argparse.ArgumentParser:
     with_inputs(added)
     with_plan(added)
     added.add_argument("--engine", choices=("cxxrtl", "amaranth"), default="cxxrtl")
+    added = command("run", _run, "Send images to a network on a board and show what it says.")
+    added.add_argument("inputs", type=Path, nargs="+", metavar="IMAGE",
+                       help="one .npz (array x) or .npy file, or images")
+    added.add_argument("--port", required=True, metavar="DEV", help="serial port, as /dev/ttyUSB0")
+    added.add_argument("--baud", type=_positive, default=BAUD, metavar="N",
+                       help="rate that the board's design was made for (default: %(default)s)")
+    added.add_argument("--timeout", type=_positive_real, default=2, metavar="S",
+                       help="seconds that the network may take for an image (default: %(default)s)")
+    added.add_argument("--attempts", type=_positive, default=ATTEMPTS, metavar="N",
+                       help="how often to send an image that is answered with an error or not at all "
+                            "(default: %(default)s)")
+    added.add_argument("--check", action="store_true", help="compare the results with the integer reference")
+    added.add_argument("--frames", type=_positive, metavar="N", help="use only the first N frames")
     added = command("quantize", _quantize, "Quantise a float network with ONNX Runtime's quantiser.",
                     real=True)
     added.add_argument("--calibration", type=Path, nargs="+", required=True, metavar="FILE",
@@ -311,6 +326,25 @@ def _sim(options: Any) -> int:
     if result.first is not None:
         print(f"headrace: hardware and reference differ first in {result.first}", file=sys.stderr)
     return 1 if sum(result.mismatches.values()) or answers.differing else 0
+
+
+def _run(options: Any) -> int:
+    from headrace.sim import reference
+    from headrace.sim.score import score
+    graph = load(options.model, options.cut)
+    x = _inputs(options, graph)
+    image, result = graph.tensors[graph.input], graph.tensors[graph.output]
+    timeout = options.timeout + seconds_on_line(image, result, baud=options.baud)
+    with (open_port(options.port, baud=options.baud, timeout=timeout) as port,
+          _progress(f"running {len(x)} frames") as progress):
+        client = Client(port, image=image, result=result, attempts=options.attempts)
+        outputs = client.run(x, progress=progress)
+    answers = score(graph, [] if options.cut else options.inputs, outputs)
+    content = {"frames": len(x), "repeated": client.repeated, "results": outputs.tolist()} | answers.to_json()
+    if options.check:
+        content["mismatches"] = int((outputs != reference.run(graph, x)[graph.output]).sum())
+    _show(options, content, lambda: report.board_table(outputs, content))
+    return 1 if content.get("mismatches") or answers.differing else 0
 
 
 def _quantize(options: Any) -> int:

@@ -2,6 +2,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Group
 from rich.table import Table
 
@@ -110,6 +112,27 @@ def simulation_table(result: Any, plan: Plan, answers: Any) -> Any:
     if answers.differing is not None:
         lines.append(f"outputs: {answers.differing} values differ from the file's")
     return Group(table, *lines)
+
+
+def board_table(outputs: npt.NDArray[np.integer], content: Mapping[str, Any]) -> Any:
+    """What a board said: of each frame the greatest output, by its class or else channel, row, column."""
+    table = _table("frame", "greatest", "value")
+    _, _, height, width = outputs.shape
+    for number, output in enumerate(outputs):
+        at = np.unravel_index(output.argmax(), output.shape)
+        table.add_row(str(number), ",".join(map(str, at if height * width > 1 else at[:1])), str(output[at]))
+    return Group(table, *_board_lines(content))
+
+
+def _board_lines(content: Mapping[str, Any]) -> Iterator[str]:
+    frames = content["frames"]
+    yield f"{frames} frames, {content['repeated']} sent again"
+    if "mismatches" in content:
+        yield f"{content['mismatches']} mismatches between the board and the integer reference"
+    if "correct" in content:
+        yield f"accuracy: {content['correct']} of {frames}, {content['correct'] / frames:.1%}"
+    if "differing" in content:
+        yield f"outputs: {content['differing']} values differ from the file's"
 
 
 def plan_table(table: PlanTable) -> Any:

@@ -73,6 +73,11 @@ class FrameGuard(wiring.Component):
         return m
 
 
+def channels_together(channels: int) -> int:
+    """Return how many channels of an image of so many come in one beat."""
+    return channels if channels <= 4 else 1
+
+
 class AxiTop(wiring.Component):
     """A network between two AXI4-Streams.
 
@@ -109,7 +114,7 @@ class AxiTop(wiring.Component):
     def __init__(self, *, network: Network, fill: int) -> None:
         self.network = network
         i, _ = network.formats
-        self.pixel = i.channels if i.channels <= 4 else 1
+        self.pixel = channels_together(i.channels)
         self.guard = FrameGuard(
             width=8 * self.pixel, beats=i.height * i.width * i.channels // self.pixel,
             fill=pack([fill] * self.pixel, 8))
@@ -128,7 +133,7 @@ class AxiTop(wiring.Component):
         values = RowsToValues(i=o)
         place(m, platform, "frame_guard", guard, module="axi__frame_guard")
         place(m, platform, "pixels_to_rows", rows, module="axi__pixels_to_rows")
-        place(m, platform, "network", self.network)
+        place(m, platform, "network", self.network, module="network")
         place(m, platform, "rows_to_values", values, module="axi__rows_to_values")
         m.d.comb += [
             guard.i_data.eq(self.s_axis_tdata), guard.i_valid.eq(self.s_axis_tvalid),
