@@ -22,7 +22,6 @@ A host waits for a reply before it sends the next request. If it does not, repli
 as long as no more than two that have ended wait for theirs; what comes then is answered :py:`OVERRUN`, or not
 at all if it ends while both still wait.
 """
-
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
