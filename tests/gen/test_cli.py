@@ -10,7 +10,7 @@ from onnx import helper
 from PIL import Image
 from rich.console import Console
 
-from headrace.gen import cli
+from headrace.gen import progress
 from headrace.gen.cli import main
 from headrace.gen.onnx_import import load
 from headrace.gen.proof import prove
@@ -173,9 +173,9 @@ def test_impossible_budget(capsys: pytest.CaptureFixture[str], digits: Path, tmp
 
 def test_bar_of_a_simulation_shows_cycles_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
     shown, clock = io.StringIO(), iter((10.0, 12.0))
-    monkeypatch.setattr(cli, "Console", lambda **_: Console(file=shown, force_terminal=True, width=120))
-    with cli._cycles("simulating 2 frames") as update:
-        monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=shown, force_terminal=True, width=120))
+    with progress.of_a_simulation("simulating 2 frames") as update:
+        monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
         update(0, 100, 500)
         update(50, 100, 4500)
         monkeypatch.undo()

@@ -1,0 +1,141 @@
+"""What the command line takes."""
+import argparse
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from headrace.boards.client import ATTEMPTS
+from headrace.boards.devices import find as device_named
+from headrace.boards.top import BAUD
+from headrace.gen.synthesis import TARGETS
+from headrace.gen.synthesis_jobs import BACKENDS
+
+
+def parser(runs: Mapping[str, Callable[[Any], int]]) -> argparse.ArgumentParser:
+    """Return the parser of the command line, whose result's `run` is what carries a command out.
+
+    ``runs`` are those functions, by command.
+    """
+    made = argparse.ArgumentParser(
+        prog="headrace", description="Verilog for quantised ONNX image networks: streaming, weights in ROM.")
+    made.add_argument("--version", action="version", version=f"headrace {version('headrace')}")
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, *, as_json: bool = True,
+                real: bool = False) -> Any:
+        added = commands.add_parser(name, help=text, description=text)
+        added.add_argument("model", type=Path, metavar="MODEL",
+                           help=f"{'float' if real else 'quantised'} ONNX file")
+        if not real:
+            added.add_argument("--cut", metavar="TENSOR",
+                               help="build only up to this tensor of the ONNX file")
+        if as_json:
+            added.add_argument("--json", action="store_true", help="print one JSON object")
+        added.set_defaults(run=runs[name])
+        return added
+
+    def with_plan(added: Any) -> None:
+        added.add_argument("--target", choices=sorted(TARGETS),
+                           help="FPGA family whose DSPs to use (default: that of --fit, or any)")
+        speed = added.add_mutually_exclusive_group()
+        speed.add_argument("--cycles", type=_positive, metavar="N",
+                           help="cycles between frames at most (default: about one pixel per clock, or four "
+                                "cycles per beat of the busiest stream if that is more)")
+        speed.add_argument("--unroll", choices=("full",),
+                           help="full: every weight its own multiplier, where streams can feed them")
+        speed.add_argument("--fit", type=device_named, metavar="DEVICE",
+                           help="the fastest plan that this FPGA holds, by estimate")
+        added.add_argument("--clock", type=_positive_real, metavar="MHZ",
+                           help="say how many frames per second that makes")
+
+    def with_inputs(added: Any) -> None:
+        added.add_argument("--inputs", type=Path, nargs="+", required=True, metavar="FILE",
+                           help="one .npz (array x) or .npy file, or images")
+        added.add_argument("--frames", type=_positive, metavar="N", help="use only the first N frames")
+
+    added = command("plan", "Show how each layer is unrolled, how busy it is and what it keeps.")
+    with_plan(added)
+    added.add_argument("--picture", type=Path, metavar="FILE.svg",
+                       help="draw which layer gives which row when, for three frames")
+    command("info", "Show layers, shapes, weights, multiplications, quantisation.")
+    command("proof", "Show what is proved of every layer's requantiser.")
+    added = command("build", "Write Verilog, a file list, the plan and the proof.", as_json=False)
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    with_plan(added)
+    added = command("check", "Compare the integer reference with ONNX Runtime on every tensor.")
+    with_inputs(added)
+    added = command("sim", "Run the hardware and compare every layer with the integer reference.")
+    with_inputs(added)
+    with_plan(added)
+    added.add_argument("--engine", choices=("cxxrtl", "amaranth"), default="cxxrtl")
+    added = command("run", "Send images to a network on a board and show what it says.")
+    added.add_argument("inputs", type=Path, nargs="+", metavar="IMAGE",
+                       help="one .npz (array x) or .npy file, or images")
+    added.add_argument("--port", required=True, metavar="DEV", help="serial port, as /dev/ttyUSB0")
+    added.add_argument("--baud", type=_positive, default=BAUD, metavar="N",
+                       help="rate that the board's design was made for (default: %(default)s)")
+    added.add_argument("--timeout", type=_positive_real, default=2, metavar="S",
+                       help="seconds that the network may take for an image (default: %(default)s)")
+    added.add_argument("--attempts", type=_positive, default=ATTEMPTS, metavar="N",
+                       help="how often to send an image that is answered with an error or not at all "
+                            "(default: %(default)s)")
+    added.add_argument("--check", action="store_true", help="compare the results with the integer reference")
+    added.add_argument("--frames", type=_positive, metavar="N", help="use only the first N frames")
+    added = command("quantize", "Quantise a float network with ONNX Runtime's quantiser.", real=True)
+    added.add_argument("--calibration", type=Path, nargs="+", required=True, metavar="FILE",
+                       help="one .npz (array x) or .npy file of real numbers, or images or folders of images")
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    added.add_argument("--samples", type=_positive, default=200, metavar="N",
+                       help="use only the first N samples (default: %(default)s)")
+    added.add_argument("--activations", choices=("uint8", "int8"), default="uint8")
+    added.add_argument("--weights", choices=("int8", "uint8"), default="int8")
+    added.add_argument("--per-tensor", action="store_true", help="one weight scale per layer")
+    added.add_argument("--method", choices=("minmax", "entropy", "percentile"), default="minmax",
+                       help="how activations' ranges follow from the samples; entropy and percentile keep "
+                            "all activations of all samples in memory")
+    added.add_argument("--scale", type=float, default=1 / 255, metavar="X",
+                       help="of an image: (pixel * scale - mean) / std (default: 1/255)")
+    added.add_argument("--mean", type=float, nargs="+", default=[0.0], metavar="X",
+                       help="one, or one per channel")
+    added.add_argument("--std", type=_positive_real, nargs="+", default=[1.0], metavar="X",
+                       help="one, or one per channel")
+    _add_model(commands, runs["model"])
+    added = command("synth", "Synthesise every layer with yosys and report resources.")
+    added.add_argument("--jobs", type=_positive, metavar="N",
+                       help="processes at a time (default: one per processor, with dask the cluster's)")
+    added.add_argument("--backend", choices=BACKENDS, default="threading",
+                       help="of joblib: where layers are synthesised (default: %(default)s)")
+    added.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster, as tcp://host:8786")
+    with_plan(added)
+    return made
+
+
+def _add_model(commands: Any, run: Callable[[Any], int]) -> None:
+    text = "Write a standard network with random weights, quantised, for whoever has no weights at hand."
+    added = commands.add_parser("model", help=text, description=text)
+    added.add_argument("network", choices=("mobilenet_v2",), metavar="NETWORK", help="mobilenet_v2")
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    added.add_argument("--width", type=float, default=1.0, metavar="X",
+                       help="what the channels of every layer are multiplied by (default: %(default)s)")
+    added.add_argument("--size", type=_positive, default=224, metavar="N",
+                       help="height and width of the input (default: %(default)s)")
+    added.add_argument("--classifier", action="store_true",
+                       help="go on behind the last bottleneck, to 1000 classes")
+    added.add_argument("--seed", type=int, default=0, metavar="N",
+                       help="of the weights (default: %(default)s)")
+    added.add_argument("--images", type=Path, metavar="FILE",
+                       help="write random images, too, as an .npz that --inputs takes")
+    added.set_defaults(run=run)
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text}")
+    return value
+
+
+def _positive_real(text: str) -> float:
+    if not 0 < (value := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be positive, not {text}")
+    return value
