@@ -47,16 +47,16 @@ class Mapped:
 def mapped(part: Part, family: Family) -> Mapped:
     """Apply a family's rules to a part."""
     features, kind = dict(part.features), part.kind
-    lut, ff, dsp, bram, kbit = 0, part.state, 0, 0, 0
+    lut, srl, ff, dsp, bram, kbit = 0, 0, part.state, 0, 0, 0
     if part.ring is not None:
-        lut, words = shift_register(family, *part.ring)
+        srl, words = shift_register(family, *part.ring)
         ff += words
     if part.rom is not None and kind == "rom":
         depth, _ = part.rom
         bram, kbit = memory(family, depth, part.varying)
         ff += 1 if bram else 1 + part.columns
-        features = {"one": 1} if bram else _in_luts(family, depth, part.columns)
-        kind = "rom-block" if bram else "rom"
+        lut = 1 if bram else 0
+        features = {} if bram else _in_luts(family, depth, part.columns)
     if part.products:
         total = sum((product(family.multipliers, *widths) for widths in part.products), Product())
         dsp = total.dsp
@@ -65,7 +65,7 @@ def mapped(part: Part, family: Family) -> Mapped:
             kind += "-dsp"
             ff -= part.absorbed if family.dsp_absorbs else 0
     bits = part.rom[0] * part.rom[1] if part.rom else 0
-    fixed = Resources(lut=lut, ff=ff, dsp=dsp, bram=bram, bram_kbit=kbit, srl=lut, rom_bits=bits)
+    fixed = Resources(lut=srl + lut, ff=ff, dsp=dsp, bram=bram, bram_kbit=kbit, srl=srl, rom_bits=bits)
     return Mapped(fixed, kind, features)
 
 
