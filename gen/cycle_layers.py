@@ -132,7 +132,7 @@ def window(layer: Depthwise | MaxPool, inputs: Sequence[Channel], o: Channel,
         i = collected
     if isinstance(layer, MaxPool):
         return [*processes, _pass_window(layer, i, done, 0), register(done, o)]
-    return [*processes, _pass_window(layer, i, done, _first_step(len(layer.rom_words()))),
+    return [*processes, _pass_window(layer, i, done, _first_step(layer.rom_depth)),
             requantise(layer.requantise, done, o)]
 
 
@@ -141,7 +141,7 @@ def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: in
     x, y = layer.formats
     groups = passing_groups(layer.window, x.height, x.group)
     joins, last = merges(groups), len(groups) - 1
-    selects, copies = -(-layer.window.taps // layer.p_in), y.channels // x.channels
+    selects, copies = layer.selects, y.channels // x.channels
     number, ahead = 0, 0
     while True:
         group, joined = groups[number], 0

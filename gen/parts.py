@@ -89,8 +89,7 @@ def parts(layer: Any) -> Iterator[Part]:
             if isinstance(layer, MaxPool):
                 yield _max(layer, y.lanes)
             else:
-                depth = 1 if layer.weights is None else y.channels * -(-layer.window.taps // layer.p_in)
-                yield _rom("rom", depth, layer.p_in * layer.weight.width)
+                yield _rom("rom", layer.rom_depth, layer.p_in * layer.weight.width)
                 yield from _lanes(layer, x.shape, layer.window.taps, 1)
                 yield from _requantise("requantise", layer.requantise)
         case GlobalPool():

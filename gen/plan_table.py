@@ -101,7 +101,7 @@ def _rom(layer: Any) -> tuple[int, int]:
         case InputStationary():
             return layer.groups * layer.turns, layer.p_in * layer.p_out * layer.weight.width
         case Depthwise() if layer.weights is not None:
-            return len(layer.rom_words()), layer.p_in * layer.weight.width
+            return layer.rom_depth, layer.p_in * layer.weight.width
     return 0, 0
 
 

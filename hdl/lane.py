@@ -72,18 +72,8 @@ class MacLane(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        x_shape, _, sum_shape = self.shapes
-        sums = data.ArrayLayout(sum_shape, self.p_out)
-        if self.depth == 1:
-            held = Signal(sums, reset_less=True)  # in the lane itself: a DSP may absorb it
-            with m.If(self.step):
-                m.d.sync += held.eq(self.sum)
-        else:
-            ring = Ring(word=sums, columns=1, depth=self.depth)
-            place(m, platform, "held", ring)
-            m.d.comb += [ring.shift.eq(self.step), ring.i[0].eq(self.sum)]
-            held = ring.o[0]
-        x = [Signal(x_shape, name=f"x{index}") for index in range(self.p_in)]
+        held = hold(m, platform, self.sum, depth=self.depth, step=self.step)
+        x = [Signal(self.shapes[0], name=f"x{index}") for index in range(self.p_in)]
         for index, operand in enumerate(x):
             m.d.comb += operand.eq(choose(self.x, index, self.p_in, self.select))
         for output, product in enumerate(self._products(m, x)):
@@ -139,6 +129,20 @@ class MaxLane(wiring.Component):
         with m.If(self.step):
             m.d.sync += held.eq(self.max)
         return m
+
+
+def hold(m: Module, platform: object, sums: Any, *, depth: int, step: Value) -> Any:
+    """Keep a lane's sums at every step, and return those of :py:`depth` steps ago."""
+    layout = sums.shape()
+    if depth == 1:
+        held = Signal(layout, name="held", reset_less=True)  # in the lane itself: a DSP may absorb it
+        with m.If(step):
+            m.d.sync += held.eq(sums)
+        return held
+    ring = Ring(word=layout, columns=1, depth=depth)
+    place(m, platform, "held", ring)
+    m.d.comb += [ring.shift.eq(step), ring.i[0].eq(sums)]
+    return ring.o[0]
 
 
 def choose(x: Any, index: int, p_in: int, select: Value) -> Value:

@@ -2,14 +2,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import Module, Mux, Shape, Signal, Value
+from amaranth import Module, Mux, Shape, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.hdl.hierarchy import place, place_copies
-from headrace.hdl.lane import MacLane, choose
+from headrace.hdl.hierarchy import place_copies
+from headrace.hdl.lane import MacLane, choose, hold
 from headrace.hdl.packed import pack, products
-from headrace.hdl.ring import Ring
 
 
 class LanePair(wiring.Component):
@@ -63,16 +62,7 @@ class LanePair(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        sums = self.sum.shape()
-        if self.depth == 1:
-            held: Any = Signal(sums, reset_less=True)
-            with m.If(self.step):
-                m.d.sync += held.eq(self.sum)
-        else:
-            ring = Ring(word=sums, columns=1, depth=self.depth)
-            place(m, platform, "held", ring)
-            m.d.comb += [ring.shift.eq(self.step), Value.cast(ring.i[0]).eq(Value.cast(self.sum))]
-            held = data.View(sums, Value.cast(ring.o[0]))
+        held = hold(m, platform, self.sum, depth=self.depth, step=self.step)
         x = [self._operands(m, index) for index in range(self.p_in)]
         for output in range(self.p_out):
             weights = [self.weight[output][index] for index in range(self.p_in)]

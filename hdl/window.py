@@ -175,6 +175,8 @@ class Depthwise(Layer):
             raise ValueError(f"the {i.channels} input channels must divide the output's, not {o.channels!r}")
         self.formats = i, o
         self.window, self.pad, self.p_in, self.patience = window, pad, p_in, patience
+        self.selects = -(-window.taps // p_in)  # steps of an output
+        self.rom_depth = 1 if weights is None else o.channels * self.selects
         self.weight, self.weights, self.sum = weight, weights, sum
         self.paired = paired
         self.scaling = scaling
@@ -246,6 +248,7 @@ class MaxPool(Layer):
             raise ValueError(f"p_in must be 1 to the {window.taps} taps, not {p_in!r}")
         self.formats = i, o
         self.window, self.p_in, self.patience = window, p_in, patience
+        self.selects = -(-window.taps // p_in)  # steps of an output
         self.pad = -(1 << i.shape.width - 1) if i.shape.signed else 0  # never the greatest
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
