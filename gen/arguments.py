@@ -46,6 +46,9 @@ def parser(runs: Mapping[str, Callable[[Any], int]]) -> argparse.ArgumentParser:
                            help="full: every weight its own multiplier, where streams can feed them")
         speed.add_argument("--fit", type=device_named, metavar="DEVICE",
                            help="the fastest plan that this FPGA holds, by estimate")
+        added.add_argument("--fold", type=_positive, metavar="N",
+                           help="the most columns that a lane may serve in turn (default: as many as leave "
+                                "time for --cycles or --fit, else 1)")
         added.add_argument("--clock", type=_positive_real, metavar="MHZ",
                            help="say how many frames per second that makes")
 

@@ -67,11 +67,11 @@ def _target(options: Any) -> str | None:
 def _planned(options: Any, graph: Any) -> Any:
     target = _target(options)
     if options.fit:
-        return fit(graph, options.fit)
+        return fit(graph, options.fit, fold=options.fold)
     paired = target in PAIRS
     if options.unroll:
         return unrolled(graph, paired=paired)
-    return plan(graph, cycles=options.cycles, paired=paired)
+    return plan(graph, cycles=options.cycles, paired=paired, fold=options.fold)
 
 
 def _plan(options: Any) -> int:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from headrace.gen.cycle_channel import Channel, Process, Queue, Scheduler
 from headrace.gen.cycle_parts import collect, drain, held_rows, register, requantise
 from headrace.hdl.branch import Add
+from headrace.hdl.collect import slots
 from headrace.hdl.concat import Concat
 from headrace.hdl.geometry import held_groups, merges, passing_groups
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.output_stationary import OutputStationary
 from headrace.hdl.upsample import Upsample
-from headrace.hdl.window import Depthwise, MaxPool
+from headrace.hdl.window import Depthwise, MaxPool, collected
 
 
 def _first_step(words: int) -> int:
@@ -44,7 +45,7 @@ def _landing(layer: OutputStationary, i: Channel, landed: Sequence[Sequence[Queu
                 while not room.times:
                     yield room
                 time = max(time, room.times.popleft())
-            for _ in range(format.channels):
+            for _ in range(format.row_beats):
                 while i.offered is None:
                     yield i
                 time = max(time, i.offered)
@@ -74,7 +75,7 @@ def _sweeps(layer: OutputStationary, landed: Sequence[Sequence[Queue]], free: Se
                 for slot in slots:
                     free[bank][slot].tell(time)
             else:
-                for sweep in range(layer.sweeps * (sum(group.inside) if o.group > 1 else 1)):
+                for sweep in range(layer.sweeps * o.fold * (sum(group.inside) if o.group > 1 else 1)):
                     sums.offer(time + span - 1)
                     while sums.offered is not None:
                         yield sums
@@ -93,11 +94,12 @@ def input_stationary(layer: InputStationary, inputs: Sequence[Channel], o: Chann
     processes = [requantise(layer.requantise, sums, o)]
     if layer.drains:
         finished = Channel(scheduler)
-        processes.append(drain(finished, sums, layer.turns))
+        processes.append(drain(finished, sums, layer.depth))
         sums = finished
-    if layer.p_in > 1:
+    fold = layer.formats[0].fold
+    if layer.p_in > 1 or fold > 1:
         collected = Channel(scheduler)
-        processes.append(collect(i, collected, [[True] * layer.p_in], 1))
+        processes.append(collect(i, collected, [[True] * (layer.p_in * fold)], 1))
         i = collected
     return [*processes, _sums(layer, i, sums)]
 
@@ -110,9 +112,9 @@ def _sums(layer: InputStationary, i: Channel, sums: Channel) -> Process:
                 yield i
             time = max(time, i.offered)
             if group < layer.groups - 1:
-                time += layer.turns
+                time += layer.depth
             else:
-                for _ in range(layer.turns):
+                for _ in range(layer.depth):
                     sums.offer(time)
                     while sums.offered is not None:
                         yield sums
@@ -125,11 +127,12 @@ def window(layer: Depthwise | MaxPool, inputs: Sequence[Channel], o: Channel,
     (i,) = inputs
     x, _ = layer.formats
     done, processes = Channel(scheduler), []
-    if x.group > 1:
+    if x.group > 1 or x.fold > 1:
         groups = passing_groups(layer.window, x.height, x.group)
-        collected = Channel(scheduler)
-        processes.append(collect(i, collected, [g.arrives for g in groups if any(g.arrives)], x.channels))
-        i = collected
+        takes, words = collected(groups, x)
+        whole = Channel(scheduler)
+        processes.append(collect(i, whole, slots(takes, x.fold), words))
+        i = whole
     if isinstance(layer, MaxPool):
         return [*processes, _pass_window(layer, i, done, 0), register(done, o)]
     return [*processes, _pass_window(layer, i, done, _first_step(layer.rom_depth)),
@@ -141,7 +144,7 @@ def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: in
     x, y = layer.formats
     groups = passing_groups(layer.window, x.height, x.group)
     joins, last = merges(groups), len(groups) - 1
-    selects, copies = layer.selects, y.channels // x.channels
+    selects, copies = layer.selects, y.channels // x.channels * y.fold
     number, ahead = 0, 0
     while True:
         group, joined = groups[number], 0
@@ -193,11 +196,12 @@ def _across(layer: GlobalPool, i: Channel, sums: Channel) -> Process:
     while True:
         for row in range(format.height):
             for _ in range(format.channels):
-                while i.offered is None:
-                    yield i
-                time = max(time, i.offered)
-                i.take(time)
-                time += 1
+                for _ in range(format.fold):
+                    while i.offered is None:
+                        yield i
+                    time = max(time, i.offered)
+                    i.take(time)
+                    time += 1
                 if row == format.height - 1:
                     sums.offer(time)
                     while sums.offered is not None:
@@ -219,7 +223,7 @@ def _concat(layer: Concat, operands: Sequence[Channel], o: Channel) -> Process:
     time = 0
     while True:
         for operand, format in zip(operands, layer.formats, strict=True):
-            for _ in range(format.channels):
+            for _ in range(format.row_beats):
                 while operand.offered is None:
                     yield operand
                 o.offer(max(time, operand.offered))
@@ -244,7 +248,7 @@ def _repeat(layer: Upsample, i: Channel, o: Channel) -> Process:
     time = 0
     while True:
         for passed in range(layer.factors[0]):
-            for _ in range(layer.format.channels):
+            for _ in range(layer.format.row_beats):
                 if passed == 0:
                     while i.offered is None:
                         yield i

@@ -99,8 +99,10 @@ def requantise(layer: Requantise, i: Channel, o: Channel) -> Process:
                 yield o
             time = done = max(time + steps, o.taken)
             o.offer(done + 1)
+
+
 def held_rows(layer: Add | Concat, inputs: Sequence[Channel],
-          scheduler: Scheduler) -> tuple[list[Channel], list[Process]]:
+              scheduler: Scheduler) -> tuple[list[Channel], list[Process]]:
     """Mirror :py:`headrace.hdl.branch.held_rows()`"""
     operands, processes = [], []
     for operand, rows, format in zip(inputs, layer.rows, layer.formats, strict=True):
@@ -118,7 +120,7 @@ def _enter(i: Channel, full: Queue, free: Queue, format: RowFormat) -> Process:
         while not free.times:
             yield free
         time = max(time, free.times.popleft())
-        for _ in range(format.channels):
+        for _ in range(format.row_beats):
             while i.offered is None:
                 yield i
             time = max(time, i.offered)
@@ -133,7 +135,7 @@ def _leave(o: Channel, full: Queue, free: Queue, format: RowFormat) -> Process:
         while not full.times:
             yield full
         time = max(time, full.times.popleft())
-        for _ in range(format.channels):
+        for _ in range(format.row_beats):
             o.offer(time)
             while o.offered is not None:
                 yield o

@@ -24,7 +24,8 @@ Of the forks, those before the last tensor that every path to a join passes thro
 of their beats have come follows from how many of that tensor's have.
 """
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,28 +33,33 @@ import numpy.typing as npt
 
 from headrace.gen.graph import Add, Concat, Conv, GlobalAveragePool, Graph, Lookup, Node, Pool, Upsample
 
-Needs = npt.NDArray[np.int64]  # by beat: [rows, channels]
+Needs = npt.NDArray[np.int64]  # by beat: [rows, channels * fold]
+Folds = Mapping[str, int]  # of tensors that are folded
 Keys = npt.NDArray[Any]  # by beat: the needs of several forks as one number of any size
 
 SLACK = 2
 """Rows beyond the necessary: what the layers of the other branches take early, so that none waits."""
 
 
-def shortcuts(graph: Graph) -> dict[str, tuple[int, ...]]:
+def shortcuts(graph: Graph, folds: Folds = MappingProxyType({})) -> dict[str, tuple[int, ...]]:
     """Return, for each node by name, how many rows of each input must be held; 0 if none."""
     held: dict[str, tuple[int, ...]] = {}
     for node in graph.nodes:
-        held[node.name] = _join(graph, node, held) if len(node.inputs) > 1 else (0,)
+        held[node.name] = shortcut_rows(graph, node, held, folds)
     return held
 
 
-def _join(graph: Graph, join: Node, held: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+def shortcut_rows(graph: Graph, join: Node, held: Mapping[str, tuple[int, ...]],
+                  folds: Folds) -> tuple[int, ...]:
+    """Return how many rows of each input of a node must be held, given those of the nodes before it."""
+    if len(join.inputs) == 1:
+        return (0,)
     forks = _forks(graph, join)
-    needs = [_needs(graph, join, fork, held) for fork in forks]
-    beats = [graph.tensors[fork].channels * graph.tensors[fork].height for fork in forks]
+    needs = [_needs(graph, join, fork, held, folds) for fork in forks]
+    beats = [graph.tensors[fork].channels * graph.tensors[fork].height * folds.get(fork, 1) for fork in forks]
     keys = [_keys([np.maximum.accumulate(need[index].ravel()) for need in needs], beats)
             for index in range(len(join.inputs))]
-    turns = _turns(graph, join)
+    turns = _turns(graph, join, folds)
     first = [np.searchsorted(turn, np.arange(1 + max(int(turn[-1]) for turn in turns))) for turn in turns]
     early: set[int] = set()  # operands with a shortcut
     while True:
@@ -67,7 +73,8 @@ def _join(graph: Graph, join: Node, held: dict[str, tuple[int, ...]]) -> tuple[i
     def rows(index: int) -> int:
         tensor = graph.tensors[join.inputs[index]]
         come = np.searchsorted(keys[index], steps, side="right")
-        spans = (come - 1) // tensor.channels - first[index] // tensor.channels + 1
+        row = tensor.channels * folds.get(join.inputs[index], 1)
+        spans = (come - 1) // row - first[index] // row + 1
         return min(max(int(spans.max()), 1) + SLACK, tensor.height)
 
     return tuple(rows(index) if index in early else 0 for index in range(len(keys)))
@@ -81,13 +88,16 @@ def _keys(needs: Sequence[npt.NDArray[np.int64]], beats: Sequence[int]) -> Keys:
     return keys
 
 
-def _turns(graph: Graph, join: Node) -> list[npt.NDArray[np.int64]]:
+def _turns(graph: Graph, join: Node, folds: Folds) -> list[npt.NDArray[np.int64]]:
     """Return, for each operand of a join, in which step each of its beats is taken."""
-    shapes = [graph.tensors[name] for name in join.inputs]
-    starts = np.cumsum([0, *(each.channels for each in shapes)]) if isinstance(join, Concat) else None
-    out = graph.tensors[join.output]
-    return [(np.arange(each.height)[:, None] * out.channels + np.arange(each.channels)
-             + (0 if starts is None else starts[index])).ravel() for index, each in enumerate(shapes)]
+    shapes = [(graph.tensors[name].height, graph.tensors[name].channels * folds.get(name, 1))
+              for name in join.inputs]
+    starts = np.cumsum([0, *(beats for _, beats in shapes)]) if isinstance(join, Concat) else None
+    row = shapes[0][1] if starts is None else starts[-1]
+    if starts is None:
+        starts = np.zeros(len(shapes), np.int64)
+    return [(np.arange(height)[:, None] * row + np.arange(start, start + beats)).ravel()
+            for start, (height, beats) in zip(starts, shapes, strict=False)]
 
 
 def _steps(needs: Sequence[Needs], turns: Sequence[npt.NDArray[np.int64]],
@@ -104,11 +114,13 @@ def _complete(needs: Needs) -> Needs:
     return np.repeat(needs[:, -1:], needs.shape[1], axis=1)
 
 
-def _needs(graph: Graph, join: Node, fork: str, held: dict[str, tuple[int, ...]]) -> list[Needs]:
+def _needs(graph: Graph, join: Node, fork: str, held: Mapping[str, tuple[int, ...]],
+           folds: Folds) -> list[Needs]:
     """Return, for each beat of each operand, how many beats of :py:`fork` it depends on."""
     def beats(name: str) -> Needs:
         tensor = graph.tensors[name]
-        return np.arange(1, tensor.height * tensor.channels + 1).reshape(tensor.height, tensor.channels)
+        row = tensor.channels * folds.get(name, 1)
+        return np.arange(1, tensor.height * row + 1).reshape(tensor.height, row)
 
     known = {fork: beats(fork)}
     for node in graph.nodes:
@@ -116,32 +128,39 @@ def _needs(graph: Graph, join: Node, fork: str, held: dict[str, tuple[int, ...]]
             break
         if known.keys() & set(node.inputs):
             known[node.output] = _through(graph, node, [
-                known[name] if name in known else 0 * beats(name) for name in node.inputs], held[node.name])
+                known[name] if name in known else 0 * beats(name) for name in node.inputs],
+                held[node.name], folds)
     return [known[name] if name in known else 0 * beats(name) for name in join.inputs]
 
 
-def _through(graph: Graph, node: Node, needs: list[Needs], held: tuple[int, ...]) -> Needs:
-    out = graph.tensors[node.output]
+def _through(graph: Graph, node: Node, needs: list[Needs], held: tuple[int, ...], folds: Folds) -> Needs:
+    out, fold = graph.tensors[node.output], folds.get(node.output, 1)
     match node:
         case Add() | Concat():
             early = [index for index, rows in enumerate(held) if rows]
-            return _steps(needs, _turns(graph, node), early).reshape(out.height, out.channels)
+            return _steps(needs, _turns(graph, node, folds), early).reshape(out.height, -1)
         case Lookup():
             return needs[0]
         case Upsample():  # a row is repeated once it is complete
             passes = [needs[0], *[_complete(needs[0])] * (node.factors[0] - 1)]
-            return np.stack(passes, axis=1).reshape(out.height, out.channels)
+            return np.stack(passes, axis=1).reshape(out.height, -1)
         case GlobalAveragePool():
-            last_row: Needs = needs[0][-1:]
-            return last_row
+            return _whole(needs[0][-1:], out.channels)
         case Conv() | Pool():
             height = graph.tensors[node.inputs[0]].height
             last = [node.window.first_row(row) + node.window.kernel[0] - 1 for row in range(out.height)]
             reached: Needs = needs[0][np.clip(last, 0, height - 1)]
             reached[np.array(last) >= height] = needs[0][-1, -1]  # bottom padding: after the whole image
             if isinstance(node, Conv) and not node.depthwise:  # every output needs every channel
-                reached = np.repeat(reached[:, -1:], out.channels, axis=1)
-            return reached
+                return np.repeat(reached[:, -1:], out.channels * fold, axis=1)
+            whole = _whole(reached, graph.tensors[node.inputs[0]].channels)
+            return np.repeat(whole, out.channels // whole.shape[1] * fold, axis=1)
+
+
+def _whole(needs: Needs, channels: int) -> Needs:
+    """Return what all columns of each channel need."""
+    last: Needs = needs.reshape(len(needs), channels, -1)[..., -1]
+    return last
 
 
 def _forks(graph: Graph, join: Node) -> list[str]:

@@ -35,10 +35,10 @@ from headrace.hdl.upsample import Upsample as UpsampleLayer
 from headrace.hdl.window import Depthwise, MaxPool
 
 
-def row_format(tensor: Tensor, *, group: int = 1, first: int = 1) -> RowFormat:
+def row_format(tensor: Tensor, *, group: int = 1, first: int = 1, fold: int = 1) -> RowFormat:
     shape = signed(8) if tensor.quantisation.signed else unsigned(8)
-    return RowFormat(channels=tensor.channels, height=tensor.height, lanes=tensor.width, shape=shape,
-                     group=group, first=first)
+    return RowFormat(channels=tensor.channels, height=tensor.height, lanes=tensor.width // fold,
+                     shape=shape, group=group, first=first, fold=fold)
 
 
 def row_formats(graph: Graph, plan: Plan) -> dict[str, RowFormat]:
@@ -46,7 +46,8 @@ def row_formats(graph: Graph, plan: Plan) -> dict[str, RowFormat]:
     formats = {graph.input: row_format(graph.tensors[graph.input])}
     for node in graph.nodes:
         layer = plan.layers[node.name]
-        formats[node.output] = row_format(graph.tensors[node.output], group=layer.group, first=layer.first)
+        formats[node.output] = row_format(graph.tensors[node.output], group=layer.group, first=layer.first,
+                                          fold=layer.fold)
     return formats
 
 

@@ -1,6 +1,7 @@
 """The ways to unroll one layer, and how fast each is behind the layers before it."""
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeAlias
 
 from headrace.gen.graph import (
@@ -34,36 +35,41 @@ class Option:
     layer: LayerPlan
     pace: Pace
     spread: int  # cycles from the first beat of a row to its last
+    chosen: int = 0  # operands that are chosen among the columns that lanes serve in turn
 
 
-def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option],
-            held: tuple[int, ...]) -> Iterator[Option]:
+def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], held: tuple[int, ...],
+            folds: Sequence[int] = (1,)) -> Iterator[Option]:
     """Yield the ways to unroll a layer, also those that are too slow for the budget of cycles per frame.
 
     ``made`` are the options chosen for the tensors before it; the network's input is none of them. ``held``
-    are the rows to hold of each of the node's inputs.
+    are the rows to hold of each of the node's inputs. ``folds`` are the numbers of columns that a lane may
+    serve; only one where tensors before it decide.
     """
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
     paces = [made[name].pace if name in made else (0,) * x.height for name in node.inputs]
     spread = max(made[name].spread if name in made else x.channels for name in node.inputs)
-    place = _Place(node, x, y, paces[0], spread, budget)
+    beats = x.channels * (made[x.name].layer.fold if x.name in made else 1)
+    place = _Place(node, x, y, paces[0], spread, budget, beats, folds)
     match node:
         case Add():
             burst = [made[name].layer for name in node.inputs if name in made]
-            steps = min([_steps(budget // y.height // BURST // y.channels),
+            (fold,) = folds
+            steps = min([_steps(budget // y.height // BURST // y.channels // fold),
                          *(each.requantise_steps for each in burst if each.kind == "input-stationary")])
-            pace = tuple(max(row, y.channels * steps) for row in max(paces, key=sum))  # the other is held
-            yield place.option("add", pace, steps, spread=spread, shortcut_rows=held)
+            pace = tuple(max(row, y.channels * fold * steps) for row in max(paces, key=sum))  # other: held
+            yield place.option("add", pace, steps, spread=spread, shortcut_rows=held, fold=fold)
         case Concat():
-            pace = _at_least(y.channels, max(paces, key=sum))
-            yield place.option("concat", pace, spread=max(spread, y.channels), shortcut_rows=held)
+            row = y.channels * folds[0]
+            pace = _at_least(row, max(paces, key=sum))
+            yield place.option("concat", pace, spread=max(spread, row), shortcut_rows=held, fold=folds[0])
         case Lookup():
-            yield place.option("lookup", _at_least(x.channels, paces[0]), spread=spread)
+            yield place.option("lookup", _at_least(beats, paces[0]), spread=spread, fold=folds[0])
         case Upsample():
             rows = [time for row in paces[0] for time in (row, *[0] * (node.factors[0] - 1))]
-            yield place.option("upsample", _at_least(x.channels, rows), spread=spread)
+            yield place.option("upsample", _at_least(beats, rows), spread=spread, fold=folds[0])
         case GlobalAveragePool():
-            rows = [max(row, x.channels) for row in paces[0]]
+            rows = [max(row, beats) for row in paces[0]]
             steps = _steps((budget - sum(rows[:-1])) // x.channels)
             yield place.option("global-pool", (sum(rows[:-1]) + max(rows[-1], steps * x.channels),), steps)
         case Conv(groups=1) if narrows(node, x, y):
@@ -88,22 +94,40 @@ class _Place:
     pace: Pace  # of the input
     spread: int
     budget: int
+    beats: int  # of a row of the input
+    possible: Sequence[int]
 
     def option(self, kind: Kind, pace: Pace, steps: int = 1, *, spread: int | None = None,
-               cycles: int = 0, **fields: Any) -> Option:
-        return Option(LayerPlan(name=self.node.name, kind=kind, lanes=self.y.width, requantise_steps=steps,
-                                cycles=max(cycles, sum(pace)), **fields), pace,
-                      max(pace) if spread is None else spread)
+               cycles: int = 0, fold: int = 1, planes: int = 0, **fields: Any) -> Option:
+        """Return an option; in each column that a window reaches a lane sees ``planes`` values."""
+        window = self.node.window if isinstance(self.node, Conv | Pool) else Window()
+        lanes = self.y.width // fold
+        reached = (lanes - 1) * window.stride[1] + window.kernel[1]
+        layer = LayerPlan(name=self.node.name, kind=kind, lanes=lanes, fold=fold, requantise_steps=steps,
+                          cycles=max(cycles, sum(pace)), **fields)
+        return Option(layer, pace, max(pace) if spread is None else spread, planes * reached)
+
+    def folds(self, unrolled: Sequence[int], multiplications: int) -> Iterator[tuple[int, int]]:
+        """Yield how many columns a lane may serve, and how many operands at a time.
+
+        More than one column, unless other layers decide, where a column has work for half of a lane's time,
+        and then less than an operand for each column. ``multiplications`` are those of a column in a frame.
+        """
+        for fold, p_in in product(self.possible, unrolled):
+            if fold == 1 or len(self.possible) == 1 or (
+                    2 * multiplications <= self.budget and p_in < fold):
+                yield fold, p_in
 
 
 def _input_stationary(place: _Place) -> Iterator[Option]:
-    inputs, outputs, height = place.x.channels, place.y.channels, place.x.height
+    inputs, channels, height = place.x.channels, place.y.channels, place.x.height
     per_row = place.budget // height
-    for p_in in divisors(inputs):
-        for p_out in unrollings(outputs):
+    for fold, p_in in place.folds(divisors(inputs), inputs * channels * height):
+        outputs = channels * fold  # of a lane
+        for p_out in unrollings(channels) if fold == 1 else (1,):
             turns = -(-outputs // p_out)
-            sums = inputs // p_in * max(turns, p_in)
-            fields = dict(p_in=p_in, p_out=p_out)
+            sums = inputs // p_in * max(turns, p_in * (place.beats // inputs))
+            fields = dict(p_in=p_in, p_out=p_out, fold=fold, planes=p_in)
             if turns > 1:
                 steps = _steps(max(per_row // BURST, min(2 * outputs, per_row - turns)) // outputs)
                 pace = tuple(max(row, sums, outputs * steps + turns) for row in place.pace)
@@ -119,13 +143,14 @@ def _output_stationary(place: _Place, window: Window, leaves: Window | None) -> 
     x, y, taps = place.x, place.y, window.taps
     groups, _ = held_groups(window, x.height)
     emits = sum(group.emits for group in groups)
-    for p_in in [*unrollings(taps), *(taps * side for side in divisors(x.channels) if side > 1)]:
+    unrolled = [*unrollings(taps), *(taps * side for side in divisors(x.channels) if side > 1)]
+    for fold, p_in in place.folds(unrolled, x.channels * taps * y.channels * y.height):
         words = x.channels // max(1, p_in // taps)
         span = words * max(1, -(-taps // p_in))  # steps of one sweep
         fill = (len(groups) - emits) * words
-        for p_out in unrollings(y.channels):
-            sweeps = -(-y.channels // p_out)
-            possible = (place.budget - fill) // emits // y.channels
+        for p_out in unrollings(y.channels) if fold == 1 else (1,):
+            sweeps = -(-y.channels // p_out) * fold
+            possible = (place.budget - fill) // emits // y.channels // fold
             steps = _steps(max(span // p_out, min(possible, SLOWEST // 2)))
             row = sweeps * max(span, p_out * steps)
             # With one bank rows land once the first sweep has taken those before.
@@ -134,8 +159,9 @@ def _output_stationary(place: _Place, window: Window, leaves: Window | None) -> 
             pace = (fill + row, *[row] * (emits - 1))
             # The input's rows need not come evenly, as others land while one is in use.
             arrive = sum(place.pace)
-            land = x.height * x.channels + len(groups) * (span if window.stride == (1, 1) else 0)
-            fields = dict(cycles=max(arrive, land), p_in=p_in, p_out=p_out, banks=banks)
+            land = x.height * place.beats + len(groups) * (span if window.stride == (1, 1) else 0)
+            fields = dict(cycles=max(arrive, land), p_in=p_in, p_out=p_out, banks=banks, fold=fold,
+                          planes=window.kernel[0] * max(1, p_in // taps))
             yield place.option("output-stationary", pace, steps, **fields)
             if leaves is not None and p_out == 1 and window == Window():
                 group = leaves.stride[0]
@@ -157,17 +183,19 @@ def _window(place: _Place, node: Conv | Pool, group: int) -> Iterator[Option]:
                   else "max-pool" if node.kind == "max" else "average-pool")
     channels, copies = place.x.channels, place.y.channels // place.x.channels
     passing = passing_groups(node.window, place.x.height, group)
-    for p_in in unrollings(node.window.taps):
+    taps = node.window.taps
+    for fold, p_in in place.folds(unrollings(taps), taps * place.y.channels * place.y.height):
         selects = -(-node.window.taps // p_in)
         rows = iter(place.pace)
         arriving = [sum(next(rows) for arrives in each.arrives if arrives) for each in passing]
         evenly = [time for time, each in zip(arriving, passing, strict=True) if each.emits and time]
         steps = 1
         if kind != "max-pool":
-            affordable = min(evenly, default=place.budget // place.y.height) // channels // copies
+            affordable = min(evenly, default=place.budget // place.y.height) // channels // copies // fold
             steps = _steps(max(selects, affordable))
-        busy = channels * copies * max(selects, steps)
-        times = [max(time, busy if each.emits else channels * group)
+        gathered = place.beats * group
+        busy = max(channels * copies * fold * max(selects, steps), gathered)
+        times = [max(time, busy if each.emits else gathered)
                  for time, each in zip(arriving, passing, strict=True)]
         patience = 0
         if merges(passing):  # the last row comes with the first of the next frame
@@ -181,7 +209,8 @@ def _window(place: _Place, node: Conv | Pool, group: int) -> Iterator[Option]:
                 pace.append(waited)
                 waited = 0
         pace[0] += waited
-        yield place.option(kind, tuple(pace), steps, p_in=p_in, patience=patience)
+        yield place.option(kind, tuple(pace), steps, p_in=p_in, patience=patience, fold=fold,
+                           planes=node.window.kernel[0])
 
 
 def _at_least(cycles: int, pace: Sequence[int]) -> Pace:

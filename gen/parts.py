@@ -73,17 +73,17 @@ def parts(layer: Any) -> Iterator[Part]:
             x, y = layer.formats
             word = layer.sum.width * layer.p_out
             yield _rom("rom", layer.groups * layer.turns, layer.p_in * layer.p_out * layer.weight.width)
-            yield from _lanes(layer, x.shape, layer.p_in, layer.p_out, layer.turns)
+            yield from _lanes(layer, x.shape, layer.p_in, layer.p_out, layer.depth)
             if layer.drains:
-                yield _controlled("drain", Control("drain", counters=(layer.turns,), state=1))
-                yield from _ring("drain__ring", word, y.lanes, layer.turns)
-            if layer.p_in > 1:
+                yield _controlled("drain", Control("drain", counters=(layer.depth,), state=1))
+                yield from _ring("drain__ring", word, y.lanes, layer.depth)
+            if layer.p_in > 1 or x.fold > 1:
                 yield _collect(x, layer.p_in, 1)
             yield from _requantise("requantise", layer.requantise)
         case Depthwise() | MaxPool():
             x, y = layer.formats
-            if x.group > 1:
-                yield _collect(x, x.group, x.channels)
+            if x.group > 1 or x.fold > 1:
+                yield _collect(x, x.group, x.channels if x.group > 1 else 1)
             if (kept := layer.window.kernel[0] - x.group) > 0:
                 yield from _ring("held", kept * x.shape.width, x.width, x.channels)
             if isinstance(layer, MaxPool):
@@ -101,17 +101,17 @@ def parts(layer: Any) -> Iterator[Part]:
             for name, format_, rows in zip(names, layer.formats, layer.rows, strict=True):
                 if rows:
                     yield _controlled(f"shortcut_{name}", Control(
-                        "shortcut", counters=(format_.channels, rows, format_.channels, rows), state=rows,
+                        "shortcut", counters=(format_.row_beats, rows, format_.row_beats, rows), state=rows,
                         features={"rows": rows, "bits": (rows - 1) * format_.lanes * format_.shape.width}))
                     yield from _ring(f"shortcut_{name}__row", format_.shape.width, format_.lanes,
-                                     format_.channels, rows)
+                                     format_.row_beats, rows)
             if isinstance(layer, Add):
                 yield from _scale("scale", layer.scale)
         case Lookup():
             yield _lookup(layer)
         case Upsample() if layer.factors[0] > 1:
             x = layer.format
-            yield from _ring("held", x.shape.width, x.lanes, x.channels)
+            yield from _ring("held", x.shape.width, x.lanes, x.row_beats)
 
 
 def _controlled(module: str, made: Control) -> Part:
@@ -204,7 +204,7 @@ def _max(layer: MaxPool, lanes: int) -> Part:
 
 
 def _collect(x: RowFormat, places: int, words: int) -> Part:
-    bits = x.lanes * x.shape.width
+    bits, places = x.lanes * x.shape.width, places * x.fold
     return _controlled("collect", Control(
         "collect", counters=(places, words), state=bits * (2 * places - 1) + 1, features={"places": places}))
 
@@ -228,8 +228,10 @@ def _scale(module: str, layer: Scale) -> Iterator[Part]:
     counters: Iterable[int] = (len(digits.constants), digits.steps)
     grouped = 0
     if y.group > 1:
-        counters = (*counters, y.group, len(y.groups), y.channels)
+        counters = (*counters, y.group * y.fold, len(y.groups), y.channels)
         grouped = len(y.groups)
+    elif y.fold > 1 and len(digits.constants) > 1:
+        counters = (*counters, y.fold)
     constant = len(digits.constants) == 1  # what the ROM would tell is then part of the logic
     yield _controlled(module, Control(
         "scale", counters=tuple(counters), state=y.lanes * y.shape.width + 1,

@@ -10,6 +10,7 @@ from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.lookup import Lookup
 from headrace.hdl.output_stationary import OutputStationary
+from headrace.hdl.rows import RowFormat
 from headrace.hdl.upsample import Upsample
 from headrace.hdl.window import Depthwise, MaxPool
 
@@ -44,25 +45,27 @@ def control(layer: Any) -> Control:
         case OutputStationary():
             return _output_stationary(layer)
         case InputStationary():
-            counters = layer.turns, layer.groups, layer.groups * layer.turns
-            return Control("input-stationary", counters)
+            o = layer.formats[1]
+            counters = layer.turns, layer.groups, layer.groups * layer.turns, o.fold
+            return Control("input-stationary", counters, features={
+                "served": _served(o, o.lanes, layer.p_in * layer.formats[0].shape.width)})
         case Depthwise() | MaxPool():
             return _window(layer)
         case GlobalPool():
             i, width = layer.formats[0], layer.sum.width
-            adders = i.width * i.shape.width if i.width > 1 else 0
-            return Control("global-pool", (i.channels, i.height), state=width + 1,
+            adders = i.lanes * i.shape.width if i.width > 1 else 0
+            return Control("global-pool", (i.channels, i.height, i.fold), state=width + 1,
                            features={"across": adders, "sum": width if i.height > 1 else 0})
         case Lookup():
             o = layer.formats[1]
             return Control("lookup-row", state=o.lanes * o.shape.width + 1)
         case Concat():
-            total, many = sum(each.channels for each in layer.formats), len(layer.formats)
+            total, many = sum(each.row_beats for each in layer.formats), len(layer.formats)
             return Control("concat", (total,), tables=total, features={
                 "bits": layer.formats[0].lanes * layer.formats[0].shape.width * (many - 1)})
         case Upsample():
             i, down = layer.format, layer.factors[0]
-            return Control("upsample", (i.channels, down) if down > 1 else (), features={
+            return Control("upsample", (i.row_beats, down) if down > 1 else (), features={
                 "bits": i.lanes * i.shape.width if down > 1 else 0})
         case Add():
             return Control("add")
@@ -81,14 +84,21 @@ def _output_stationary(layer: OutputStationary) -> Control:
     used = len({column for taps in window.columns(i.width) for column in taps if column is not None})
     bits = used * layer.side * i.shape.width  # of one row of words
     masked = _varied([group.inside for group in groups]) if o.group == 1 else 0
-    counters = [i.height, layer.side, layer.words, len(groups), layer.selects, layer.words, layer.sweeps,
-                layer.words * layer.selects * layer.sweeps]
+    counters = [i.height, layer.side * i.fold, layer.words, len(groups), layer.selects, layer.words,
+                layer.sweeps, layer.words * layer.selects * layer.sweeps, o.fold]
     if o.group > 1:
         counters.append(o.group)
     state = (kept * layer.banks + (2 if layer.banks > 1 else 0)
-             + i.lanes * i.shape.width * (layer.side - 1))
+             + i.lanes * i.shape.width * (layer.side * i.fold - 1))
+    places = (o.lanes - 1) * window.stride[1] + window.kernel[1]
     return Control("output-stationary", counters, tables=len(groups) * masked, state=state, features={
-        "enter": bits * kernel, "bank": bits * kept * (layer.banks - 1), "mask": bits * masked})
+        "enter": bits * kernel, "bank": bits * kept * (layer.banks - 1), "mask": bits * masked,
+        "served": _served(o, places, kernel * layer.side * i.shape.width)})
+
+
+def _served(o: RowFormat, places: int, bits: int) -> int:
+    """Return how many bits there are to choose from, beyond the first, where lanes serve columns in turn."""
+    return (o.fold - 1) * places * bits
 
 
 def _window(layer: Depthwise | MaxPool) -> Control:
@@ -96,7 +106,8 @@ def _window(layer: Depthwise | MaxPool) -> Control:
     groups = passing_groups(window, x.height, x.group)
     masked = _varied([group.inside for group in groups])
     merged = merges(groups)
-    counters = [len(groups), -(-window.taps // layer.p_in), o.channels // x.channels, x.channels]
+    counters = [len(groups), -(-window.taps // layer.p_in), o.channels // x.channels, x.channels, o.fold]
+    places = (o.lanes - 1) * window.stride[1] + window.kernel[1]
     state = 0
     if isinstance(layer, MaxPool):
         state += o.lanes * o.shape.width + 1
@@ -108,4 +119,5 @@ def _window(layer: Depthwise | MaxPool) -> Control:
             counters.append(layer.patience + 1)
     bits = x.width * x.shape.width
     return Control("window", counters, tables=len(groups) * masked, state=state, features={
-        "merge": merged, "pass": merged * bits * max(0, kernel - x.group), "mask": bits * masked})
+        "merge": merged, "pass": merged * bits * max(0, kernel - x.group), "mask": bits * masked,
+        "served": _served(o, places, kernel * x.shape.width)})

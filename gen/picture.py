@@ -84,7 +84,7 @@ def _rounded(outline: re.Match[str]) -> str:
 
 def bars(cycles: list[int], format: RowFormat) -> Iterator[Bar]:
     """Yield every row of a stream whose beats move in these cycles."""
-    rows, _ = format.order()
+    rows, *_ = format.order()
     for frame, moved in enumerate(np.reshape(cycles[:len(cycles) // format.beats * format.beats],
                                              (-1, format.beats))):
         for row in range(format.height):

@@ -25,6 +25,7 @@ class LayerPlan:
     shortcut_rows: tuple[int, ...] = ()  # rows held of each operand
     group: int = 1  # rows that leave together
     first: int = 1  # rows in the first group of them
+    fold: int = 1  # columns that each lane serves in turn
     paired: bool = False  # neighbour lanes' products come from one multiplier
 
     @property

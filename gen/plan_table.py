@@ -25,6 +25,7 @@ class LayerRow:
     name: str
     kind: str
     lanes: int
+    fold: int  # columns that each serves
     p_in: int
     p_out: int
     multipliers: int
@@ -81,7 +82,7 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
             depth, width = _rom(layer)
             kept, bound = _state(layer)
             yield LayerRow(
-                name=node.name, kind=planned.kind, lanes=planned.lanes, p_in=planned.p_in,
+                name=node.name, kind=planned.kind, lanes=planned.lanes, fold=planned.fold, p_in=planned.p_in,
                 p_out=planned.p_out, multipliers=planned.multipliers, dsps=planned.dsps, rom_depth=depth,
                 rom_width=width, requantise_steps=planned.requantise_steps,
                 cycles_per_row=frame / graph.tensors[node.output].height,

@@ -5,17 +5,19 @@ are used better at some rates than at others; the best of those close to what wa
 cycle model says what the network takes as a whole; where that is more than was allowed, because layers make
 each other wait, all of them are planned for fewer cycles.
 """
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from math import ceil
+from typing import Any
 
 import numpy as np
 
 from headrace.gen import cycle_model, elaborate
-from headrace.gen.dependence import shortcuts
+from headrace.gen.dependence import shortcut_rows, shortcuts
 from headrace.gen.errors import HeadraceError
+from headrace.gen.folding import Alike, Folding
 from headrace.gen.graph import Conv, Graph, Node
 from headrace.gen.info import info
 from headrace.gen.options import Option, options
@@ -23,6 +25,7 @@ from headrace.gen.plan import Plan
 
 _FRAMES = 4  # the cycle model is asked for; the last ones come steadily
 LATENCY = 0.25  # of all multipliers: what one frame less of latency is worth
+_CHOICE = 0.05  # of a multiplier: what each further column costs that an operand is chosen from
 _LEAST = 0.5  # of the cycles allowed are what layers are planned for
 _CLOSE = range(995, 945, -5)  # thousandths of the cycles allowed, if multipliers are used better
 
@@ -41,23 +44,24 @@ def default_budget(graph: Graph) -> int:
                max(4 * tensor.channels * tensor.height for tensor in graph.tensors.values()))
 
 
-def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False) -> Plan:
+def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold: int | None = None) -> Plan:
     """Plan a network for at most so many cycles between frames, back to back.
 
     Without a number, :py:`default_budget()` is aimed at, or what the slowest layer needs if that is more, and
     the nearest to it that was found is returned. With :py:`paired`, lanes share multipliers in pairs wherever
-    they can, which changes no cycle.
+    they can, which changes no cycle. :py:`fold` is the most columns that a lane may serve: by default one,
+    or with a number of cycles as many as leave it time.
 
     Raises
     ------
     :exc:`HeadraceError`
         If a layer, or the layers together, cannot be that fast.
     """
-    held = shortcuts(graph)
+    choice = _Choice(graph, 1 if cycles is None and fold is None else fold)
     budget = default_budget(graph) if cycles is None else cycles
     while True:
         try:
-            each, made = budget, _choose(graph, held, budget)
+            each, made = budget, choice.options(budget)
             break
         except _TooFast as error:
             if cycles is not None:
@@ -66,14 +70,14 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False) -> Pl
     for part in _CLOSE:
         fewer = budget * part // 1000
         with suppress(_TooFast):
-            closer = _choose(graph, held, fewer)
+            closer = choice.options(fewer)
             if _multipliers(closer) * fewer < _multipliers(made) * each:
                 each, made = fewer, closer
     best = attempt = _timed(graph, budget, made, paired)
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
-            attempt = _timed(graph, budget, _choose(graph, held, each), paired)
+            attempt = _timed(graph, budget, choice.options(each), paired)
         except _TooFast:
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
@@ -89,28 +93,59 @@ def unrolled(graph: Graph, *, paired: bool = False) -> Plan:
     Dense layers have one for every weight, and no ROM that turns. A depthwise layer has one for every tap, as
     its stream brings a channel at a time. Where streams cannot bring more, a row takes a cycle per channel.
     """
-    held = shortcuts(graph)
     made: dict[str, Option] = {}
+    held = shortcuts(graph)
     for node in graph.nodes:
         made[node.output] = max(options(graph, node, 1, made, held[node.name]), key=lambda option: (
             option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
     return _timed(graph, None, made, paired)
 
 
-def _choose(graph: Graph, held: Mapping[str, tuple[int, ...]], each: int) -> dict[str, Option]:
-    """Plan every layer for `each` cycles per frame."""
-    made: dict[str, Option] = {}
-    products = info(graph).multiplications
-    for node in graph.nodes:
-        possible = list(options(graph, node, each, made, held[node.name]))
-        fast = [option for option in possible if option.layer.cycles <= each]
-        if not fast:
-            best = min(option.layer.cycles for option in possible)
-            raise _TooFast(node.name, best, each)
-        price = partial(_cost, channels=graph.tensors[node.output].channels,
-                        frame=LATENCY * products / each**2)
-        made[node.output] = min(fast, key=price)
-    return made
+class _Choice:
+    """Plans every layer of a network for a number of cycles per frame."""
+
+    def __init__(self, graph: Graph, fold: int | None) -> None:
+        self.graph, self.folding = graph, Folding(graph, fold)
+        self.multiplications = info(graph).multiplications
+        self._held: dict[tuple[Any, ...], tuple[int, ...]] = {}
+
+    def options(self, each: int) -> dict[str, Option]:
+        """Return the option chosen for each tensor."""
+        whole: set[Alike] = set()  # not to be folded
+        while True:
+            made: dict[str, Option] = {}
+            held: dict[str, tuple[int, ...]] = {}
+            for node in self.graph.nodes:
+                folds, alike = self._folds(node, made, whole), self.folding.alike(node.output)
+                held[node.name] = self._rows(node, made, held)
+                possible = list(options(self.graph, node, each, made, held[node.name], folds))
+                fast = [option for option in possible if option.layer.cycles <= each]
+                if not fast and folds != (1,) and alike not in whole:
+                    whole.add(alike)
+                    break
+                if not fast:
+                    raise _TooFast(node.name, min(option.layer.cycles for option in possible), each)
+                price = partial(_cost, channels=self.graph.tensors[node.output].channels,
+                                frame=LATENCY * self.multiplications / each**2)
+                made[node.output] = min(fast, key=price)
+            else:
+                return made
+
+    def _folds(self, node: Node, made: Mapping[str, Option], whole: Container[Alike]) -> tuple[int, ...]:
+        alike = self.folding.alike(node.output)
+        if alike in whole:
+            return (1,)
+        return next(((made[name].layer.fold,) for name in alike if name in made),
+                    self.folding.possible(node.output))
+
+    def _rows(self, node: Node, made: Mapping[str, Option],
+              held: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """Return the rows that a node must hold of its inputs, as those before it are folded."""
+        folds = {name: option.layer.fold for name, option in made.items() if option.layer.fold > 1}
+        key = node.name, *folds.items()
+        if key not in self._held:
+            self._held[key] = shortcut_rows(self.graph, node, held, folds)
+        return self._held[key]
 
 
 def _multipliers(made: Mapping[str, Option]) -> int:
@@ -142,5 +177,7 @@ def _cost(option: Option, channels: int, frame: float) -> tuple[float, ...]:
     latency is worth a part of all multipliers, and a layer delays the others by about a row.
     """
     layer = option.layer
-    area = layer.multipliers + layer.lanes * (3 / layer.requantise_steps + layer.drain * channels / 256)
+    sums = layer.drain * channels * layer.fold
+    area = (layer.multipliers + layer.lanes * (3 / layer.requantise_steps + sums / 256)
+            + option.chosen * (layer.fold - 1) * _CHOICE)
     return (-layer.group, area + frame * max(option.pace), layer.p_in * layer.p_out, layer.p_in)

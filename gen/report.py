@@ -136,12 +136,13 @@ def _board_lines(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def plan_table(table: PlanTable) -> Any:
-    shown = _table("layer", "kind", "lanes", "P_in x P_out", "multipliers", "DSPs", "ROM", "requantise",
-                   "cycles/row", "use", "busy", "waits", "state bits", "bound", "first beat", left=2)
+    shown = _table("layer", "kind", "lanes", "fold", "P_in x P_out", "multipliers", "DSPs", "ROM",
+                   "requantise", "cycles/row", "use", "busy", "waits", "state bits", "bound", "first beat",
+                   left=2)
     for row in table.rows:
         weighs = row.multipliers > 0
         shown.add_row(
-            row.name, row.kind, str(row.lanes), f"{row.p_in} x {row.p_out}",
+            row.name, row.kind, str(row.lanes), str(row.fold), f"{row.p_in} x {row.p_out}",
             f"{row.multipliers:,}" if weighs else "", f"{row.dsps:,}" if weighs else "",
             f"{row.rom_depth:,} x {row.rom_width}" if weighs else "", str(row.requantise_steps),
             f"{row.cycles_per_row:,.0f}", f"{row.use:.0%}" if weighs else "", f"{row.busy:.0%}",

@@ -88,7 +88,7 @@ class RowsToValues(Layer):
         m = Module()
         held = Signal(self.format.layout, reset_less=True)
         sent = Signal()
-        _, _, column_last = counter(m, self.format.width, sent, name="column")
+        _, _, column_last = counter(m, self.format.lanes, sent, name="column")
         beat_sent = sent & column_last
         _, _, frame_last = counter(m, self.format.beats, beat_sent, name="beat")
         m.d.comb += [
@@ -98,7 +98,7 @@ class RowsToValues(Layer):
             self.i.ready.eq(~self.o.valid | beat_sent),
         ]
         with m.If(sent):
-            m.d.sync += [held[index].eq(held[index + 1]) for index in range(self.format.width - 1)]
+            m.d.sync += [held[index].eq(held[index + 1]) for index in range(self.format.lanes - 1)]
             with m.If(column_last):
                 m.d.sync += self.o.valid.eq(0)
         with m.If(self.i.valid & self.i.ready):

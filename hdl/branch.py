@@ -81,12 +81,12 @@ class Shortcut(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rings = place_copies(m, platform, "row", lambda: Ring(
-            word=self.format.shape, columns=self.format.lanes, depth=self.format.channels), self.rows)
+            word=self.format.shape, columns=self.format.lanes, depth=self.format.row_beats), self.rows)
         full = Signal(self.rows)
         enters, leaves = Signal(), Signal()
-        _, _, in_last = counter(m, self.format.channels, enters, name="entering_channel")
+        _, _, in_last = counter(m, self.format.row_beats, enters, name="entering_channel")
         entering, _, _ = counter(m, self.rows, enters & in_last, name="entering")
-        _, _, out_last = counter(m, self.format.channels, leaves, name="leaving_channel")
+        _, _, out_last = counter(m, self.format.row_beats, leaves, name="leaving_channel")
         leaving, _, _ = counter(m, self.rows, leaves & out_last, name="leaving")
         m.d.comb += [
             self.i.ready.eq(~full.bit_select(entering, 1)),

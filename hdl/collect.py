@@ -11,8 +11,8 @@ from headrace.hdl.rows import RowFormat, counter, table
 class Collect(wiring.Component):
     """Bring beats together in words, while the last word is in use.
 
-    A beat goes to its place in the word in a cycle. A place that takes no beat takes a cycle too, and holds
-    anything.
+    A beat goes to its place in the word in a cycle; with a fold, those of a row go side by side. A place that
+    takes no beats takes as many cycles too, and holds anything.
 
     Parameters
     ----------
@@ -25,15 +25,16 @@ class Collect(wiring.Component):
     Members
     -------
     i : :py:`In(i.signature)`
-    o : :py:`Out(stream.Signature(ArrayLayout(ArrayLayout(i.shape, places), i.lanes)))`
+    o : :py:`Out(stream.Signature(ArrayLayout(ArrayLayout(i.shape, places), i.width)))`
     """
 
     i: stream.Interface
     o: stream.Interface
 
     def __init__(self, *, i: RowFormat, takes: Sequence[Sequence[bool]], words: int = 1) -> None:
-        self.format, self.takes, self.words = i, takes, words
-        layout = data.ArrayLayout(data.ArrayLayout(i.shape, len(takes[0])), i.lanes)
+        self.format, self.words = i, words
+        self.takes = slots(takes, i.fold)
+        layout = data.ArrayLayout(data.ArrayLayout(i.shape, len(takes[0])), i.width)
         super().__init__({"i": In(i.signature), "o": Out(stream.Signature(layout))})
 
     def elaborate(self, platform: object) -> Module:
@@ -63,7 +64,13 @@ class Collect(wiring.Component):
             m.d.sync += self.o.valid.eq(0)
         with m.If(step & last):
             m.d.sync += self.o.valid.eq(1)
-            for lane in range(self.format.lanes):
-                m.d.sync += [held[lane][position].eq(source[lane]) for position, source
-                             in enumerate([*early, self.i.payload])]
+            for number, source in enumerate([*early, self.i.payload]):
+                position, fold = divmod(number, self.format.fold)
+                m.d.sync += [held[fold * self.format.lanes + lane][position].eq(source[lane])
+                             for lane in range(self.format.lanes)]
         return m
+
+
+def slots(takes: Sequence[Sequence[bool]], fold: int) -> list[list[bool]]:
+    """Return which steps of a word take a beat: as many for each place as a row has beats."""
+    return [[takes_beats for takes_beats in places for _ in range(fold)] for places in takes]

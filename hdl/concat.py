@@ -48,7 +48,7 @@ class Concat(Layer):
         m = Module()
         inputs = {name: getattr(self, name) for name in self.names}
         operands = held_rows(m, platform, inputs, self.formats, self.rows)
-        sources = [index for index, each in enumerate(self.formats) for _ in range(each.channels)]
+        sources = [index for index, each in enumerate(self.formats) for _ in range(each.row_beats)]
         moves = Signal()
         channel, _, _ = counter(m, len(sources), moves, name="channel")
         source = table(sources, channel)

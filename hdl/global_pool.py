@@ -15,8 +15,8 @@ from headrace.hdl.scale import Requantise
 class GlobalPool(Layer):
     """``sum[c] = sum of x[c] over the whole image``, then :class:`Requantise`; one lane comes out.
 
-    Each beat is summed across its columns first, so that one ring of C sums is all that is kept. Takes a
-    beat per cycle, except that the last row waits for the requantiser.
+    Each row of a channel is summed across its columns first, so that one ring of C sums is all that is kept.
+    Takes a beat per cycle, except that the last row waits for the requantiser.
 
     Parameters
     ----------
@@ -59,9 +59,12 @@ class GlobalPool(Layer):
         across = Signal(self.sum, reset_less=True)
         present, take = Signal(), Signal()
         m.d.comb += self.i.ready.eq(~present | take)
+        fold, _, fold_last = counter(m, i.fold, self.i.valid & self.i.ready, name="fold")
+        earlier = Mux(fold == 0, 0, across) if i.fold > 1 else 0
+        with m.If(self.i.ready if i.fold == 1 else self.i.ready & self.i.valid):
+            m.d.sync += across.eq(sum(self.i.payload, earlier))
         with m.If(self.i.ready):
-            m.d.sync += present.eq(self.i.valid)
-            m.d.sync += across.eq(sum(self.i.payload))
+            m.d.sync += present.eq(self.i.valid & fold_last)
 
         _, _, channel_last = counter(m, i.channels, take, name="channel")
         row, _, last = counter(m, i.height, take & channel_last, name="row")

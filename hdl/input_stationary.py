@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from amaranth import Module, Mux, Shape, Signal
+from amaranth import Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.collect import Collect
+from headrace.hdl.fold import in_turn
 from headrace.hdl.geometry import Image
 from headrace.hdl.hierarchy import Layer, place
 from headrace.hdl.lane_pair import place_lanes
@@ -21,9 +22,10 @@ from headrace.hdl.scale import Requantise
 class InputStationary(Layer):
     """1x1 convolution whose lanes hold the unfinished sums of all outputs.
 
-    An operand is used for all outputs as it arrives and then dropped: ``ceil(C_out / p_out)`` steps of one
-    cycle for every ``p_in`` operands. With the last operands of a row each step finishes ``p_out`` sums. They
-    go to the requantiser at once, or, with :py:`drain`, to a ring that it empties while the next row starts.
+    An operand is used for all outputs as it arrives and then dropped: ``ceil(C_out / p_out) * o.fold`` steps
+    of one cycle for every ``p_in`` operands of each column. With the last of a row each step finishes
+    ``p_out`` sums. They go to the requantiser at once, or, with :py:`drain`, to a ring that it empties while
+    the next row starts.
 
     Parameters
     ----------
@@ -34,7 +36,8 @@ class InputStationary(Layer):
     sum : :class:`Shape`
         Shape that holds every finished sum; unfinished ones may wrap.
     p_in, p_out : :class:`int`
-        Operands used and outputs computed per step: a divisor of ``C_in``, and at most ``C_out``.
+        Operands used and outputs computed per step: a divisor of ``C_in``, and at most ``C_out``; ``p_out``
+        is 1 where the output is folded.
     drain : :class:`bool`
         Keep finished sums in a ring of their own.
     paired : :class:`bool`
@@ -59,11 +62,14 @@ class InputStationary(Layer):
             raise ValueError(f"p_in must divide the {i.channels} input channels, not {p_in!r}")
         if not 1 <= p_out <= o.channels:
             raise ValueError(f"p_out must be 1 to the {o.channels} output channels, not {p_out!r}")
+        if o.fold > 1 and p_out > 1:
+            raise ValueError(f"p_out must be 1 where columns are folded, not {p_out!r}")
         self.formats = i, o
         self.weight, self.weights, self.sum = weight, weights, sum
         self.p_in, self.p_out, self.paired = p_in, p_out, paired
         self.groups, self.turns = i.channels // p_in, -(-o.channels // p_out)
-        self.drains = drain and self.turns > 1
+        self.depth = self.turns * o.fold  # words of unfinished sums
+        self.drains = drain and self.depth > 1
         self.scaling = scaling
         self.requantise = Requantise(sum=sum, count=p_out, o=o,
                                      scaling=scaling, steps=requantise_steps)
@@ -89,34 +95,38 @@ class InputStationary(Layer):
         wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
         finished = self.requantise.i
         if self.drains:
-            drain = Drain(word=data.ArrayLayout(self.sum, self.p_out), lanes=o.lanes, depth=self.turns)
+            drain = Drain(word=data.ArrayLayout(self.sum, self.p_out), lanes=o.lanes, depth=self.depth)
             place(m, platform, "drain", drain)
             wiring.connect(m, drain.o, self.requantise.i)
             finished = drain.i
 
         operands = self.i
-        if self.p_in > 1:
+        if self.p_in > 1 or i.fold > 1:
             collect = Collect(i=i, takes=[[True] * self.p_in])
             place(m, platform, "collect", collect)
             wiring.connect(m, wiring.flipped(self.i), collect.i)
             operands = collect.o
 
         step = Signal()
-        turn, _, turn_last = counter(m, self.turns, step, name="turn")
-        group, _, last = counter(m, self.groups, step & turn_last, name="group")
-        _, address, _ = counter(m, len(rom.words), step, name="address")
+        fold, _, fold_last = counter(m, o.fold, step, name="fold")
+        turn_ends = step & fold_last if o.fold > 1 else step
+        turn, _, turn_last = counter(m, self.turns, turn_ends, name="turn")
+        group, _, last = counter(m, self.groups, turn_ends & turn_last, name="group")
+        _, address, _ = counter(m, len(rom.words), turn_ends, name="address")
         m.d.comb += [
             rom.address.eq(address),
             finished.valid.eq(operands.valid & rom.valid & last),
             step.eq(operands.valid & rom.valid & (~last | finished.ready)),
-            operands.ready.eq(step & turn_last),
+            operands.ready.eq(turn_ends & turn_last),
         ]
         lanes = place_lanes(
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
-            operands=self.p_in, p_in=self.p_in, p_out=self.p_out, depth=self.turns)
+            operands=self.p_in, p_in=self.p_in, p_out=self.p_out, depth=self.depth)
         first = group == 0
-        for column, (lane, total) in enumerate(zip(lanes, finished.payload, strict=True)):
-            m.d.comb += lane.x.eq(operands.payload[column])
+        columns = {column: [Value.cast(value)] for column, value in enumerate(operands.payload)}
+        view = in_turn(m, fold, o.lanes, [[column] for column in columns], columns, columns[0])
+        for lane, ((seen,),), total in zip(lanes, view, finished.payload, strict=True):
+            m.d.comb += lane.x.eq(seen)
             m.d.comb += [lane.weight.eq(rom.data), lane.first.eq(first), lane.step.eq(step),
                          total.eq(lane.sum)]
         return m

@@ -1,20 +1,20 @@
 # amaranth: UnusedElaboratable=no
 """The layer that holds its operands: dense convolution, expansion, fully connected."""
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from amaranth import Array, Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.fold import in_turn
 from headrace.hdl.geometry import Image, Window, held_groups, holding
 from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.lane_pair import place_lanes
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
 from headrace.hdl.rom import Rom, pack
-from headrace.hdl.rows import RowFormat, counter, table
+from headrace.hdl.rows import RowFormat, counter, replayed, table
 from headrace.hdl.scale import Requantise
 
 
@@ -22,10 +22,11 @@ class OutputStationary(Layer):
     """Dense convolution whose lanes hold the window and sweep one output channel after another.
 
     ``sum[o] = sum over c, kh, kw of x[c][kh][kw] * weight[o][c][kh][kw]``, then :class:`Requantise`. A turn
-    (one output row) takes ``(C_in * taps / p_in) * (C_out / p_out)`` steps of one cycle, quotients rounded
-    up; what is then left over is multiplied by weights of 0, or left out. The rows of the
+    (one output row) takes ``(C_in * taps / p_in) * (C_out / p_out) * o.fold`` steps of one cycle, quotients
+    rounded up; what is then left over is multiplied by weights of 0, or left out. The rows of the
     next turn land in rings of their own meanwhile, and enter the window during the first sweep of the turn.
-    The input is held up only while a row has nowhere to land.
+    The input is held up only while a row has nowhere to land. Where the output is folded, every sweep is made
+    for each column that a lane serves before the next.
 
     A pointwise layer can hold a group of rows, and send them as one (:py:`o.group`): a turn is then a group,
     and every sweep is made for each of its rows before the next.
@@ -45,7 +46,7 @@ class OutputStationary(Layer):
     p_in : :class:`int`
         Operands used per step: at most the window's taps, or a multiple of them that divides ``C_in * taps``.
     p_out : :class:`int`
-        Outputs computed side by side, at most ``C_out``; 1 where rows leave in groups.
+        Outputs computed side by side, at most ``C_out``; 1 where rows leave in groups or folded.
     banks : :class:`int`
         1 or 2: with a second bank of landing rows, a group lands even while the one before moves up.
     paired : :class:`bool`
@@ -77,6 +78,8 @@ class OutputStationary(Layer):
             if window != Window() or p_out != 1:
                 raise ValueError("Only a pointwise layer with p_out of 1 can send groups of rows")
             self.hold = holding(i.height, o.group, o.first)
+        if o.fold > 1 and p_out > 1:
+            raise ValueError(f"p_out must be 1 where columns are folded, not {p_out!r}")
         self.formats = i, o
         self.window, self.pad = window, pad
         self.weight, self.weights, self.sum = weight, weights, sum
@@ -129,7 +132,7 @@ class OutputStationary(Layer):
         lands_now = Cat(table([each.slot == slot for each in rows_in], row) for slot in range(kept))
         m.d.comb += [self.i.ready.eq(~(lands_now & Array(landed)[filling]).any()),
                      accept.eq(self.i.valid & self.i.ready)]
-        part, _, part_last = counter(m, self.side, accept, name="part")
+        part, _, part_last = counter(m, self.side * i.fold, accept, name="part")
         _, _, word_last = counter(m, self.words, accept & part_last, name="landing_word")
         m.d.comb += row_ends.eq(accept & part_last & word_last)
         if self.banks > 1:
@@ -138,7 +141,7 @@ class OutputStationary(Layer):
             with m.If(taken):
                 m.d.sync += emptying.eq(~emptying)
         early = [data.View(i.layout, Signal(i.layout, name=f"early{index}", reset_less=True))
-                 for index in range(self.side - 1)]
+                 for index in range(self.side * i.fold - 1)]
         for index, register in enumerate(early):
             with m.If(accept & (part == index)):
                 m.d.sync += register.eq(self.i.payload)
@@ -152,34 +155,31 @@ class OutputStationary(Layer):
         word_ends = step & (~emits | select_last)
         word, _, word_last = counter(m, self.words, word_ends, name="word")
         sweep_ends = word_ends & word_last
+        fold, _, fold_last = counter(m, o.fold, sweep_ends & emits, name="fold")
+        swept = sweep_ends & fold_last if o.fold > 1 else sweep_ends  # by all columns
         member: Value = Const(0)
         member_last: Value = Const(1)
         if o.group > 1:
             member, member_last = Signal(range(o.group)), Signal()
             rows = [[tap for tap, inside in enumerate(g.inside) if inside] for g in groups]
             m.d.comb += member_last.eq(member == table([len(taps) - 1 for taps in rows], turn))
-            with m.If(sweep_ends):
+            with m.If(swept):
                 m.d.sync += member.eq(Mux(member_last, 0, member + 1))
             select = Signal(range(max(kernel, 2)))
             m.d.comb += select.eq(member + table([taps[0] for taps in rows], turn))
-        sweep, _, sweep_last = counter(m, self.sweeps, sweep_ends & emits & member_last, name="sweep")
-        again = -self.words + 1 if o.group > 1 else 0  # back to where the sweep began
-        address = Signal(range(len(rom.words)))
-        m.d.comb += rom.address.eq(address)
-        with m.If(step & emits):
-            m.d.comb += rom.address.eq(Mux(
-                sweep_ends & ~member_last, address + again,
-                Mux(address == len(rom.words) - 1, 0, address + 1)))
-        m.d.sync += address.eq(rom.address)
+        sweep, _, sweep_last = counter(m, self.sweeps, swept & emits & member_last, name="sweep")
+        again = sweep_ends & ~(member_last & fold_last)
+        m.d.comb += rom.address.eq(replayed(m, len(rom.words), step & emits, again=again,
+                                            back=self.words * self.selects - 1, name="address"))
 
         first_sweep, finishes = Signal(), Signal()
         ready = rom.valid & (~first_sweep | ~(lands & ~Array(landed)[emptying]).any())
         m.d.comb += [
-            first_sweep.eq((sweep == 0) & (member == 0)),
+            first_sweep.eq((sweep == 0) & (member == 0) & (fold == 0)),
             finishes.eq(emits & word_last & (select_last if o.group == 1 else 1)),
             self.requantise.i.valid.eq(ready & finishes),
             step.eq(ready & (~finishes | self.requantise.i.ready)),
-            turn_ends.eq(sweep_ends & (~emits | sweep_last & member_last)),
+            turn_ends.eq(sweep_ends & (~emits | sweep_last & member_last & fold_last)),
         ]
         m.d.comb += taken.eq(sweep_ends & first_sweep & lands.any())
         for bank, flags in enumerate(landed):
@@ -194,9 +194,10 @@ class OutputStationary(Layer):
                 m.d.comb += ring.shift.eq((accept & part_last & (filling == bank) & lands_now[slot])
                                           | (word_ends & first_sweep & (emptying == bank) & lands[slot]))
                 for index, column in enumerate(used):
+                    fold_in, lane_in = divmod(column, i.lanes)
                     for channel in range(self.side):
-                        source = early[channel] if channel < self.side - 1 else self.i.payload
-                        m.d.comb += ring.i[index][channel].eq(source[column])
+                        source = [*early, self.i.payload][channel * i.fold + fold_in]
+                        m.d.comb += ring.i[index][channel].eq(source[lane_in])
         present = data.View(held.i.shape(), held.i.as_value())
         m.d.comb += held.shift.eq(word_ends)
         for index in range(len(used)):
@@ -221,15 +222,15 @@ class OutputStationary(Layer):
         lanes = place_lanes(
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
             operands=self.side * self.hold.taps, p_in=self.p_in, p_out=self.p_out)
-        position = {column: index for index, column in enumerate(used)}
         channels_taps = [(channel, tap) for channel in range(self.side) for tap in range(kernel)]
         if o.group > 1:
             channels_taps.sort(key=lambda pair: pair[1])
+        seen = {column: [masked[index][tap][channel] for channel, tap in channels_taps]
+                for index, column in enumerate(used)}
+        view = in_turn(m, fold, o.lanes, reach, seen, [pad] * len(channels_taps))
         first = (word == 0) & ((select == 0) if o.group == 1 else 1)
-        for lane, columns, total in zip(lanes, reach, self.requantise.i.payload, strict=True):
-            operands: list[Any] = [
-                pad if column is None else masked[position[column]][tap][channel]
-                for channel, tap in channels_taps for column in columns]
+        for lane, taps, total in zip(lanes, view, self.requantise.i.payload, strict=True):
+            operands = [planes[plane] for plane in range(len(channels_taps)) for planes in taps]
             m.d.comb += [x.eq(operand) for x, operand in zip(lane.x, operands, strict=True)]
             m.d.comb += [
                 lane.select.eq(select),

@@ -15,8 +15,8 @@ class RowFormat:
 
     One beat is one channel of one image row, all columns side by side. Order: group of rows by group of
     rows, from top to bottom; inside a group, channel by channel; inside a channel, row by row; inside a row,
-    :py:`fold` beats of :py:`lanes` columns each. With a fold of 1, the only one that layers take, a beat is
-    the whole row. A group is :py:`group` rows, the first group :py:`first`, the last what remains.
+    :py:`fold` beats of :py:`lanes` columns each, from left to right. With a fold of 1 a beat is the whole
+    row. A group is :py:`group` rows, the first group :py:`first`, the last what remains.
     """
 
     channels: int
@@ -28,8 +28,8 @@ class RowFormat:
     first: int = 1
 
     def __post_init__(self) -> None:
-        if self.fold != 1:
-            raise ValueError(f"Fold must be 1, not {self.fold!r}")
+        if self.fold < 1:
+            raise ValueError(f"Fold must be a positive integer, not {self.fold!r}")
         if not 1 <= self.first <= self.group:
             raise ValueError(f"First must be 1 to {self.group}, not {self.first!r}")
 
@@ -39,11 +39,17 @@ class RowFormat:
         starts = [0, *range(self.first, self.height, self.group)]
         return [range(start, end) for start, end in zip(starts, [*starts[1:], self.height], strict=True)]
 
-    def order(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return row and channel of each beat of a frame."""
-        beats = [(row, channel) for rows in self.groups for channel in range(self.channels) for row in rows]
-        rows, channels = np.array(beats).T
-        return rows, channels
+    def order(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return row, channel and fold step of each beat of a frame."""
+        beats = [(row, channel, step) for rows in self.groups for channel in range(self.channels)
+                 for row in rows for step in range(self.fold)]
+        rows, channels, steps = np.array(beats).T
+        return rows, channels, steps
+
+    @property
+    def row_beats(self) -> int:
+        """Beats of one row."""
+        return self.channels * self.fold
 
     @property
     def width(self) -> int:
@@ -52,7 +58,7 @@ class RowFormat:
     @property
     def beats(self) -> int:
         """Beats of one frame."""
-        return self.height * self.channels * self.fold
+        return self.height * self.row_beats
 
     @property
     def layout(self) -> data.ArrayLayout:
@@ -76,6 +82,18 @@ def counter(m: Module, limit: int, advance: Any, *, name: str) -> tuple[Value, V
         m.d.comb += following.eq(Mux(last, 0, value + 1))
     m.d.sync += value.eq(following)
     return value, following, last
+
+
+def replayed(m: Module, limit: int, advance: Any, *, again: Value, back: int, name: str) -> Value:
+    """Return the next value of a counter as in :func:`counter` that goes :py:`back` where it says `again`."""
+    if limit == 1:
+        return Const(0)
+    value, following = Signal(range(limit), name=name), Signal(range(limit), name=f"{name}_next")
+    m.d.comb += following.eq(value)
+    with m.If(advance):
+        m.d.comb += following.eq(Mux(again, value - back, Mux(value == limit - 1, 0, value + 1)))
+    m.d.sync += value.eq(following)
+    return following
 
 
 def table(values: Sequence[int | bool], index: Value) -> Value:

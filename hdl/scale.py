@@ -61,15 +61,18 @@ class Scale(wiring.Component):
         done = Signal()
         channel_done: Value = done
         if self.format.group > 1:  # a channel's constants serve each row of the group
-            groups = self.format.groups
+            beats = [len(rows) * self.format.fold for rows in self.format.groups]
             group_done = Signal()
-            group, _, _ = counter(m, len(groups), group_done, name="group")
-            row = Signal(range(self.format.group))
-            channel_done = done & (row == table([len(rows) - 1 for rows in groups], group))
+            group, _, _ = counter(m, len(beats), group_done, name="group")
+            beat = Signal(range(max(beats)))
+            channel_done = done & (beat == table([count - 1 for count in beats], group))
             with m.If(done):
-                m.d.sync += row.eq(Mux(channel_done, 0, row + 1))
+                m.d.sync += beat.eq(Mux(channel_done, 0, beat + 1))
             _, _, group_last = counter(m, self.format.channels, channel_done, name="group_channel")
             m.d.comb += group_done.eq(channel_done & group_last)
+        elif self.format.fold > 1:
+            _, _, fold_last = counter(m, self.format.fold, done, name="fold")
+            channel_done = done & fold_last
         channel, channel_next, _ = counter(m, len(digits.constants), channel_done, name="channel")
         index, _, last = counter(m, digits.steps, control.step, name="index")
         m.d.comb += [

@@ -12,7 +12,7 @@ from headrace.hdl.rows import RowFormat, counter
 class Upsample(Layer):
     """``y[c][i][j] = x[c][i // factors[0]][j // factors[1]]``.
 
-    Columns are repeated by wires. A row passes through at once, and enters a ring of C words, from which it
+    Columns are repeated by wires. A row passes through at once, and enters a ring of its beats, from which it
     is repeated while the next one waits. One beat per cycle leaves; latency is zero.
 
     Parameters
@@ -45,7 +45,7 @@ class Upsample(Layer):
         m = Module()
         i, (down, across) = self.format, self.factors
         row, moves, enters = Signal(i.layout), Signal(), Signal()
-        _, _, channel_last = counter(m, i.channels, moves, name="channel")
+        _, _, channel_last = counter(m, i.row_beats, moves, name="channel")
         passed, _, _ = counter(m, down, moves & channel_last, name="passed")
         m.d.comb += [
             enters.eq(passed == 0),
@@ -56,7 +56,7 @@ class Upsample(Layer):
         if down == 1:
             m.d.comb += row.eq(self.i.payload)
         else:
-            held = Ring(word=i.shape, columns=i.lanes, depth=i.channels)
+            held = Ring(word=i.shape, columns=i.lanes, depth=i.row_beats)
             place(m, platform, "held", held)
             m.d.comb += [row.eq(Mux(enters, self.i.payload.as_value(), held.o.as_value())),
                          held.i.eq(row), held.shift.eq(moves)]

@@ -9,25 +9,26 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.collect import Collect
-from headrace.hdl.geometry import Image, Window, merges, passing_groups
+from headrace.hdl.fold import in_turn
+from headrace.hdl.geometry import Image, PassingGroup, Window, merges, passing_groups
 from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.lane import MaxLane
 from headrace.hdl.lane_pair import place_lanes
 from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
 from headrace.hdl.rom import Rom, pack
-from headrace.hdl.rows import RowFormat, counter, table
+from headrace.hdl.rows import RowFormat, counter, replayed, table
 from headrace.hdl.scale import Requantise
 
 
 def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tuple[RowFormat, RowFormat],
                 window: Window, pad: int, lanes: Sequence[Any], p_in: int, patience: int, may_step: Value,
-                finished: Value, taken: Value) -> Value:
+                finished: Value, taken: Value) -> tuple[Value, Value]:
     """Describe a layer that computes channel by channel, and holds only the earlier rows.
 
     A ring turns with the channels and keeps, of each, the values that the next window still needs. The rows
     of a group are brought together first, in registers; then each output takes ``ceil(taps / p_in)`` steps of
-    one cycle. A group that completes no window takes one step per channel.
+    one cycle for each column that a lane serves. A group that completes no window takes one step per channel.
 
     Where the bottom padding makes a group of its own, the next frame's first group passes with it, as long as
     it is there: its channels enter the ring as those of the last output leave. The first channel that is not
@@ -47,15 +48,17 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
 
     Returns
     -------
-    :class:`Value`
-        High in the steps in which the lanes compute.
+    :class:`Value`, :class:`Value`
+        High in the steps in which the lanes compute; in those after which the weights of the output come once
+        more, for the next columns.
     """
     (x, o), kernel = formats, window.kernel[0]
     groups = passing_groups(window, x.height, x.group)
     assert x.group <= kernel
-    arriving: list[list[Any]] = [[i.payload[column]] for column in range(x.width)]
-    if x.group > 1:
-        collect = Collect(i=x, takes=[g.arrives for g in groups if any(g.arrives)], words=x.channels)
+    arriving: list[list[Any]] = [[value] for value in i.payload]
+    if x.group > 1 or x.fold > 1:
+        takes, words = collected(groups, x)
+        collect = Collect(i=x, takes=takes, words=words)
         place(m, platform, "collect", collect)
         wiring.connect(m, wiring.flipped(i), collect.i)
         i = collect.o
@@ -66,7 +69,9 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
     arrives = table([any(g.arrives) for g in groups], group)
     emits = table([g.emits for g in groups], group)
     select, _, select_last = counter(m, -(-window.taps // p_in), advance, name="select")
-    _, _, copy_last = counter(m, o.channels // x.channels, advance & select_last, name="copy")
+    fold, _, fold_last = counter(m, o.fold, advance & select_last, name="fold")
+    output_last = select_last & fold_last if o.fold > 1 else select_last
+    _, _, copy_last = counter(m, o.channels // x.channels, advance & output_last, name="copy")
     channel, _, channel_last = counter(m, x.channels, ends, name="channel")
 
     joins, takes_next, passed, hesitates = Signal(), Signal(), Signal(), Signal()
@@ -97,7 +102,7 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
         finished.eq(valid & emits & select_last),
         step.eq(valid & (~emits | ~select_last | taken)),
         advance.eq(step & emits),
-        ends.eq(step & (~emits | (select_last & copy_last))),
+        ends.eq(step & (~emits | (output_last & copy_last))),
         group_ends.eq(ends & channel_last),
         i.ready.eq(ends & (waits | joins)),
     ]
@@ -121,12 +126,19 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
             m.d.comb += masked.eq(Mux(inside, columns[column][tap], padding))
             columns[column][tap] = masked
     first = select == 0
-    for lane, reach in zip(lanes, window.columns(x.width), strict=True):
-        operands = [padding if column is None else columns[column][tap]
-                    for tap in range(kernel) for column in reach]
+    view = in_turn(m, fold, o.lanes, window.columns(x.width), dict(enumerate(columns)), [padding] * kernel)
+    for lane, seen in zip(lanes, view, strict=True):
+        operands = [rows[tap] for tap in range(kernel) for rows in seen]
         m.d.comb += [value.eq(operand) for value, operand in zip(lane.x, operands, strict=True)]
         m.d.comb += [lane.select.eq(select), lane.first.eq(first), lane.step.eq(advance)]
-    return advance
+    return advance, select_last & ~fold_last if o.fold > 1 else Const(0)
+
+
+def collected(groups: Sequence[PassingGroup], x: RowFormat) -> tuple[list[tuple[bool, ...]], int]:
+    """Return ``takes`` and ``words`` of what brings together the rows of each group, and their columns."""
+    if x.group == 1:
+        return [(True,)], 1
+    return [group.arrives for group in groups if any(group.arrives)], x.channels
 
 
 class Depthwise(Layer):
@@ -209,12 +221,12 @@ class Depthwise(Layer):
         lanes = place_lanes(
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
             operands=self.window.taps, p_in=self.p_in, p_out=1)
-        advance = pass_window(
+        advance, again = pass_window(
             m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad, lanes=lanes,
             p_in=self.p_in, patience=self.patience, may_step=rom.valid, finished=self.requantise.i.valid,
             taken=self.requantise.i.ready)
-        _, address, _ = counter(m, len(rom.words), advance, name="address")
-        m.d.comb += rom.address.eq(address)
+        m.d.comb += rom.address.eq(replayed(m, len(rom.words), advance, again=again, back=self.selects - 1,
+                                            name="address"))
         for lane, total in zip(lanes, self.requantise.i.payload, strict=True):
             m.d.comb += [lane.weight.eq(rom.data), total.eq(lane.sum)]
         return m

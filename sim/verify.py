@@ -146,11 +146,12 @@ def pack(x: Integers, tensor: Tensor) -> npt.NDArray[np.uint8]:
 
 def unpack(payload: npt.NDArray[np.uint8], format: RowFormat) -> npt.NDArray[np.int16]:
     """Return the whole images in a stream of beats."""
-    beats = payload[:len(payload) // format.beats * format.beats].reshape(-1, format.beats, format.width)
-    values = np.zeros((len(beats), format.channels, format.height, format.width), np.uint8)
-    rows, channels = format.order()
-    values[:, channels, rows] = beats
-    return (values.view(np.int8) if format.shape.signed else values).astype(np.int16)
+    beats = payload[:len(payload) // format.beats * format.beats].reshape(-1, format.beats, format.lanes)
+    values = np.zeros((len(beats), format.channels, format.height, format.fold, format.lanes), np.uint8)
+    rows, channels, steps = format.order()
+    values[:, channels, rows, steps] = beats
+    images = values.reshape(*values.shape[:3], format.width)
+    return (images.view(np.int8) if format.shape.signed else images).astype(np.int16)
 
 
 def compare(graph: Graph, plan: Plan, x: Integers, beats: dict[str, Beats]) -> Result:
@@ -174,11 +175,12 @@ def compare(graph: Graph, plan: Plan, x: Integers, beats: dict[str, Beats]) -> R
 def _differences(name: str, values: Integers, wanted: Integers,
                  format: RowFormat) -> Iterator[tuple[int, Mismatch]]:
     """Yield the first difference in stream order, with the number of its beat."""
-    rows, channels = format.order()
-    where = np.argwhere((values != wanted)[:, channels, rows])
+    rows, channels, steps = format.order()
+    differ = (values != wanted).reshape(*values.shape[:3], format.fold, format.lanes)
+    where = np.argwhere(differ[:, channels, rows, steps])
     if len(where):
-        frame, beat, column = (int(index) for index in where[0])
-        row, channel = int(rows[beat]), int(channels[beat])
+        frame, beat, lane = (int(index) for index in where[0])
+        row, channel, column = int(rows[beat]), int(channels[beat]), int(steps[beat]) * format.lanes + lane
         at = frame, channel, row, column
         yield (frame * format.beats + beat,
                Mismatch(name, frame, row, channel, column, int(values[at]), int(wanted[at])))

@@ -81,8 +81,8 @@ def run(dut: Any, inputs: Mapping[str, Sequence[int]], count: int, *, i_gap: str
 
 def pack_rows(image: Any, format: Any) -> Iterator[int]:
     """Yield the beats of a C x H x W image in the order of a :class:`RowFormat`."""
-    for row, channel in zip(*format.order(), strict=True):
-        yield pack(image[channel, row])
+    for row, channel, step in zip(*format.order(), strict=True):
+        yield pack(image[channel, row, step * format.lanes:][:format.lanes])
 
 
 def pack(values: Any, width: int = 8) -> int:

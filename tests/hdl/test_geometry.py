@@ -52,5 +52,5 @@ def test_columns_are_those_of_the_window() -> None:
 
 
 def test_fold_wrong() -> None:
-    with pytest.raises(ValueError, match=r"^Fold must be 1, not 2$"):
-        RowFormat(channels=1, height=1, lanes=1, shape=unsigned(8), fold=2)
+    with pytest.raises(ValueError, match=r"^Fold must be a positive integer, not 0$"):
+        RowFormat(channels=1, height=1, lanes=1, shape=unsigned(8), fold=0)

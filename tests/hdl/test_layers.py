@@ -75,6 +75,27 @@ LAYERS: dict[str, tuple[Any, tuple[int, int, int], int, Window, dict[str, Any]]]
     "max-pairs": (MaxPool, (3, 5, 6), 3, Window((2, 2), (2, 2)), dict(p_in=2, pairs=True)),
     "max-unrolled": (MaxPool, (3, 4, 6), 3, Window((2, 2), (2, 2)), dict(p_in=4)),
     "global": (GlobalPool, (5, 3, 4), 5, Window((3, 4)), {}),
+    "narrow-folded": (InputStationary, (4, 3, 6), 5, POINT, dict(p_in=2, p_out=1, drain=False, folds=(2, 3))),
+    "narrow-folded-drain": (InputStationary, (4, 3, 6), 5, POINT, dict(p_in=1, p_out=1, drain=True,
+                                                                       folds=(1, 6))),
+    "narrow-unfolds": (InputStationary, (4, 3, 6), 5, POINT, dict(p_in=1, p_out=2, drain=True, folds=(3, 1))),
+    "widen-folded": (OutputStationary, (4, 3, 6), 5, POINT, dict(p_in=2, p_out=1, folds=(3, 2))),
+    "widen-folds": (OutputStationary, (4, 3, 6), 5, POINT, dict(p_in=1, p_out=1, folds=(1, 6))),
+    "widen-unfolds": (OutputStationary, (4, 3, 6), 5, POINT, dict(p_in=4, p_out=2, folds=(2, 1))),
+    "widen-pairs-folded": (OutputStationary, (4, 5, 6), 6, POINT, dict(p_in=2, p_out=1, leaves=HALVE,
+                                                                       folds=(2, 3))),
+    "dense-folded": (OutputStationary, (2, 4, 6), 4, SAME, dict(p_in=1, p_out=1, folds=(2, 2))),
+    "dense-folded-row": (OutputStationary, (4, 4, 6), 4, SAME, dict(p_in=18, p_out=1, folds=(3, 6), banks=2)),
+    "dense-folded-tall": (OutputStationary, (1, 7, 8), 4, TALL, dict(p_in=4, p_out=1, folds=(4, 2))),
+    "depthwise-folded": (Depthwise, (4, 4, 6), 4, SAME, dict(p_in=1, folds=(2, 3))),
+    "depthwise-folds": (Depthwise, (4, 4, 6), 4, SAME, dict(p_in=2, folds=(1, 6))),
+    "depthwise-unfolds": (Depthwise, (4, 4, 6), 4, SAME, dict(p_in=2, folds=(3, 1))),
+    "depthwise-folded-triple": (Depthwise, (2, 4, 4), 6, SAME, dict(p_in=3, folds=(4, 2))),
+    "depthwise-folded-halve": (Depthwise, (3, 5, 8), 3, HALVE, dict(p_in=9, folds=(2, 4))),
+    "depthwise-folded-pairs": (Depthwise, (3, 6, 8), 3, HALVE, dict(p_in=3, pairs=True, folds=(2, 2))),
+    "depthwise-folded-patient": (Depthwise, (3, 4, 6), 3, SAME, dict(p_in=3, patience=4, folds=(2, 2))),
+    "max-folded": (MaxPool, (3, 5, 8), 3, Window((3, 3), (2, 2), (1, 1, 1, 1)), dict(p_in=3, folds=(4, 2))),
+    "global-folded": (GlobalPool, (5, 3, 4), 5, Window((3, 4)), dict(folds=(2, 1))),
 }
 
 
@@ -95,11 +116,12 @@ def make(name: str, *, steps: int, tie: int | None, shape: Any,
     rng = np.random.default_rng(list(f"{name}/{steps}/{tie}".encode()))
     rows, columns = window.output_size(height, width)
     leaves = options.pop("leaves", POINT)  # the window whose groups the output has
+    fold_in, fold_out = options.pop("folds", (1, 1))
     common: dict[str, Any] = dict(
-        i=RowFormat(channels=channels, height=height, lanes=width, shape=shape,
+        i=RowFormat(channels=channels, height=height, lanes=width // fold_in, shape=shape, fold=fold_in,
                     group=group, first=first_group(window, height, group)),
-        o=RowFormat(channels=outputs, height=rows, lanes=columns, shape=shape, group=leaves.stride[0],
-                    first=first_group(leaves, height, leaves.stride[0])))
+        o=RowFormat(channels=outputs, height=rows, lanes=columns // fold_out, shape=shape, fold=fold_out,
+                    group=leaves.stride[0], first=first_group(leaves, height, leaves.stride[0])))
     if kind is not MaxPool:
         random = requantisation(rng, outputs, tie=tie, shape=shape)
         common |= dict(scaling=scaling or random, requantise_steps=steps, sum=signed(20))

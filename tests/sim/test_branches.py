@@ -36,6 +36,27 @@ def test_never_hangs(name: str, kind: str) -> None:
     assert set(result.mismatches.values()) == {0}
 
 
+@pytest.mark.parametrize("kind", ("stalls", "trickle"))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folded_never_hangs(name: str, kind: str) -> None:
+    graph = NETWORKS[name]()
+    layout = plan(graph, cycles=20_000)
+    assert max(layer.fold for layer in layout.layers.values()) > 1
+    x = frames(graph, 2)
+    result = verify.run(graph, layout, x, engine="amaranth", **patterns(kind))
+    assert set(result.mismatches.values()) == {0}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folded_cycles(name: str) -> None:
+    graph = NETWORKS[name]()
+    layout = plan(graph, cycles=20_000)
+    result = verify.run(graph, layout, frames(graph, 2), engine="amaranth")
+    timing = cycle_model.predict(elaborate.network(graph, layout), 2)
+    for layer, cycles in timing.cycles.items():
+        assert cycles == result.beats[layer].cycle.tolist(), layer
+
+
 def with_slack(graph: Graph, slack: int, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """Plan with other rows held than necessary."""
     layout = plan(graph)
