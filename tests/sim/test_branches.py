@@ -14,6 +14,8 @@ from headrace.sim import verify
 from small_graphs import BRANCHES
 
 NETWORKS = {make.__name__: make for make in BRANCHES}
+FOLDED = sorted({*NETWORKS} - {"whole_image_ahead", "same_tensor_twice", "crossing", "reversed_order"})
+"""In the others what is added must have the whole rows of the network's input."""
 
 
 def patterns(kind: str) -> dict[str, np.ndarray]:
@@ -22,6 +24,12 @@ def patterns(kind: str) -> dict[str, np.ndarray]:
     if kind == "stalls":
         valid[100:300] = ready[500:800] = False
     return {"valid": valid, "ready": ready}
+
+
+def folded(graph: Graph) -> Plan:
+    layout = plan(graph, cycles=20_000)
+    assert max(layer.fold for layer in layout.layers.values()) > 1
+    return layout
 
 
 def frames(graph: Graph, count: int) -> np.ndarray:
@@ -37,20 +45,17 @@ def test_never_hangs(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ("stalls", "trickle"))
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", FOLDED)
 def test_folded_never_hangs(name: str, kind: str) -> None:
     graph = NETWORKS[name]()
-    layout = plan(graph, cycles=20_000)
-    assert max(layer.fold for layer in layout.layers.values()) > 1
-    x = frames(graph, 2)
-    result = verify.run(graph, layout, x, engine="amaranth", **patterns(kind))
+    result = verify.run(graph, folded(graph), frames(graph, 2), engine="amaranth", **patterns(kind))
     assert set(result.mismatches.values()) == {0}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", FOLDED)
 def test_folded_cycles(name: str) -> None:
     graph = NETWORKS[name]()
-    layout = plan(graph, cycles=20_000)
+    layout = folded(graph)
     result = verify.run(graph, layout, frames(graph, 2), engine="amaranth")
     timing = cycle_model.predict(elaborate.network(graph, layout), 2)
     for layer, cycles in timing.cycles.items():
