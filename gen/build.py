@@ -10,18 +10,19 @@ from headrace.gen.graph import Graph
 from headrace.gen.plan import Plan
 from headrace.gen.proof import Proof, prove
 from headrace.hdl.hierarchy import Hierarchy
+from headrace.hdl.ring import REGISTERS
 
 PLAN, PROOF = "plan.json", "proof.json"
 
 
-def netlist(graph: Graph, plan: Plan) -> Hierarchy:
-    """Elaborate a network between AXI4-Streams."""
-    hierarchy = Hierarchy()
+def netlist(graph: Graph, plan: Plan, *, rings: str = REGISTERS) -> Hierarchy:
+    """Elaborate a network between AXI4-Streams, with rings made of registers or of LUT memory."""
+    hierarchy = Hierarchy(rings=rings)
     hierarchy.build(elaborate.axi_top(graph, plan))
     return hierarchy
 
 
-def build(graph: Graph, plan: Plan, folder: Path) -> tuple[list[Path], Proof]:
+def build(graph: Graph, plan: Plan, folder: Path, *, rings: str = REGISTERS) -> tuple[list[Path], Proof]:
     """Write Verilog, the file list, the plan and the proof; return the Verilog files and the proof.
 
     Everything is made in a temporary folder first and moved into place at the end, so that a failure
@@ -40,7 +41,7 @@ def build(graph: Graph, plan: Plan, folder: Path) -> tuple[list[Path], Proof]:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
             made = Path(temporary) / "build"
             made.mkdir()
-            files = verilog.write(netlist(graph, plan), made / "rtl")
+            files = verilog.write(netlist(graph, plan, rings=rings), made / "rtl")
             proof = prove(graph)
             for name, content in ((PLAN, plan.to_json()), (PROOF, proof.to_json())):
                 (made / name).write_text(json.dumps(content, indent=2) + "\n")

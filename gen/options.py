@@ -111,11 +111,12 @@ class _Place:
         """Yield how many columns a lane may serve, and how many operands at a time.
 
         More than one column, unless other layers decide, where a column has work for half of a lane's time,
-        and then less than an operand for each column. ``multiplications`` are those of a column in a frame.
+        and then not many more operands than its multiplications per frame, ``multiplications``, ask for.
         """
         for fold, p_in in product(self.possible, unrolled):
+            least = multiplications * fold / self.budget
             if fold == 1 or len(self.possible) == 1 or (
-                    2 * multiplications <= self.budget and p_in < fold):
+                    2 * multiplications <= self.budget and least <= p_in < min(fold, 2 * least + 1)):
                 yield fold, p_in
 
 

@@ -44,6 +44,8 @@ class Hierarchy:
     ----------
     fast_rings : :class:`bool`
         Describe rings for simulation, where moving a pointer is cheaper than shifting every word.
+    rings : :class:`str`
+        What rings are made of otherwise: "registers", or "lutram" for memory made of LUTs.
 
     Attributes
     ----------
@@ -55,8 +57,8 @@ class Hierarchy:
         Ports by module name.
     """
 
-    def __init__(self, *, fast_rings: bool = False) -> None:
-        self.fast_rings = fast_rings
+    def __init__(self, *, fast_rings: bool = False, rings: str = "registers") -> None:
+        self.fast_rings, self.rings = fast_rings, rings
         self.modules: dict[str, str] = {}
         self.children: dict[str, list[str]] = {}
         self.signatures: dict[str, Any] = {}
@@ -80,7 +82,7 @@ class Hierarchy:
     def _build_side_by_side(self, layers: Sequence[tuple[str, Any]]) -> None:
         order = sorted(layers, key=_bits, reverse=True)  # so that none is left over for the end
         made = dict(zip((name for name, _ in order), Parallel(n_jobs=-1, batch_size=1)(
-            delayed(_built)(name, layer, self.fast_rings) for name, layer in order), strict=True))
+            delayed(_built)(name, layer, self.fast_rings, self.rings) for name, layer in order), strict=True))
         for name, _ in layers:
             for module, text in made[name].modules.items():
                 assert self.modules.setdefault(module, text) == text, f"two modules are called {module}"
@@ -115,8 +117,8 @@ class Hierarchy:
         return name if self._current == "top" else f"{self._current}__{name}"
 
 
-def _built(name: str, layer: Layer, fast_rings: bool) -> Hierarchy:
-    hierarchy = Hierarchy(fast_rings=fast_rings)
+def _built(name: str, layer: Layer, fast_rings: bool, rings: str) -> Hierarchy:
+    hierarchy = Hierarchy(fast_rings=fast_rings, rings=rings)
     hierarchy.add(name, layer)
     while hierarchy._pending:
         hierarchy._define(*hierarchy._pending.popleft(), {})

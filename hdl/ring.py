@@ -1,4 +1,5 @@
 """Shift registers: all that a layer stores between steps."""
+from collections.abc import Sequence
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Shape, ShapeLike, Signal, Value
@@ -9,6 +10,12 @@ from amaranth.lib.wiring import In, Out
 from headrace.hdl.hierarchy import place_copies
 from headrace.hdl.rom import simulated_pieces
 
+REGISTERS, LUTRAM = "registers", "lutram"
+"""What rings are made of."""
+
+WORTH_LUTRAM = 4
+"""Words of a ring from which on memory is smaller than registers."""
+
 
 class Ring(wiring.Component):
     """A shift register of words, :py:`columns` of them side by side.
@@ -16,6 +23,8 @@ class Ring(wiring.Component):
     ``o`` is the word that entered :py:`depth` shifts ago. Feed ``o`` back to ``i`` and it is a ring that
     turns; whether a word is loaded or turned is a choice at the tail alone. No address, no reset: synthesis
     may map it to shift-register resources.
+
+    On request (:class:`Hierarchy`), long ones are memories made of LUTs, whose oldest word is replaced.
 
     Parameters
     ----------
@@ -56,7 +65,9 @@ class Ring(wiring.Component):
                 m.d.sync += word.eq(i)
             m.d.comb += o.eq(word)
         elif getattr(platform, "fast_rings", False):
-            self._pointer(m, i, o)
+            self._memory(m, i, o, simulated_pieces(len(i)), {})
+        elif getattr(platform, "rings", REGISTERS) == LUTRAM and self.depth >= WORTH_LUTRAM:
+            self._memory(m, i, o, [slice(0, len(i))], {"ram_style": "distributed"})
         elif self.columns == 1:
             words = Signal(width * self.depth, reset_less=True)
             with m.If(self.shift):
@@ -73,11 +84,12 @@ class Ring(wiring.Component):
                 m.d.comb += o.word_select(index, width).eq(column.o)
         return m
 
-    def _pointer(self, m: Module, i: Value, o: Value) -> None:
-        """Describe the same behaviour as memories whose oldest word is replaced: simulation only."""
+    def _memory(self, m: Module, i: Value, o: Value, pieces: Sequence[slice],
+                attributes: dict[str, str]) -> None:
+        """Describe the same behaviour as memories whose oldest word is replaced."""
         oldest = Signal(range(self.depth))
-        for index, bits in enumerate(simulated_pieces(len(i))):
-            words: Memory = Memory(shape=bits.stop - bits.start, depth=self.depth, init=[])
+        for index, bits in enumerate(pieces):
+            words: Memory = Memory(shape=bits.stop - bits.start, depth=self.depth, init=[], attrs=attributes)
             m.submodules[f"words{index}"] = words
             write, read = words.write_port(), words.read_port(domain="comb")
             m.d.comb += [write.addr.eq(oldest), write.data.eq(i[bits]), write.en.eq(self.shift)]
