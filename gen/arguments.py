@@ -10,6 +10,7 @@ from headrace.boards.devices import find as device_named
 from headrace.boards.top import BAUD
 from headrace.gen.synthesis import TARGETS
 from headrace.gen.synthesis_jobs import BACKENDS
+from headrace.hdl.ring import LUTRAM, REGISTERS
 
 
 def parser(runs: Mapping[str, Callable[[Any], int]]) -> argparse.ArgumentParser:
@@ -49,6 +50,8 @@ def parser(runs: Mapping[str, Callable[[Any], int]]) -> argparse.ArgumentParser:
         added.add_argument("--fold", type=_positive, metavar="N",
                            help="the most columns that a lane may serve in turn (default: as many as leave "
                                 "time for --cycles or --fit, else 1)")
+        added.add_argument("--rings", choices=(REGISTERS, LUTRAM), default=REGISTERS,
+                           help="what layers keep rows in (default: registers; lutram: memories of LUTs)")
         added.add_argument("--clock", type=_positive_real, metavar="MHZ",
                            help="say how many frames per second that makes")
 

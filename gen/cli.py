@@ -67,7 +67,7 @@ def _target(options: Any) -> str | None:
 def _planned(options: Any, graph: Any) -> Any:
     target = _target(options)
     if options.fit:
-        return fit(graph, options.fit, fold=options.fold)
+        return fit(graph, options.fit, fold=options.fold, rings=options.rings)
     paired = target in PAIRS
     if options.unroll:
         return unrolled(graph, paired=paired)
@@ -81,7 +81,7 @@ def _plan(options: Any) -> int:
         from headrace.gen.picture import draw
         draw(graph, layout, options.picture)
     table = plan_table(graph, layout)
-    costs = estimate(graph, layout, target=target) if target in FAMILIES else None
+    costs = estimate(graph, layout, target=target, rings=options.rings) if target in FAMILIES else None
     content = table.to_json() | _rate(options, layout)
     if costs is not None:
         content["estimate"] = costs.to_json()
@@ -114,7 +114,7 @@ def _proof(options: Any) -> int:
 def _build(options: Any) -> int:
     graph = load(options.model, options.cut)
     layout = _planned(options, graph)
-    files, proof = build(graph, layout, options.output)
+    files, proof = build(graph, layout, options.output, rings=options.rings)
     print(f"{options.output}: {len(files)} Verilog files, plan.json, proof.json")
     print(report.proof_summary(proof))
     for line in (*report.host_line(graph.host), *_rate_lines(options, layout)):
@@ -206,7 +206,8 @@ def _synth(options: Any) -> int:
     layout = _planned(options, graph)
     with of_things(f"synthesising for {target}") as progress:
         workers = Workers(options.backend, options.jobs, options.scheduler)
-        resources = synthesise(netlist(graph, layout), target=target, workers=workers, progress=progress)
+        resources = synthesise(netlist(graph, layout, rings=options.rings), target=target, workers=workers,
+                               progress=progress)
     _show(options, resources.to_json() | _rate(options, layout), lambda: report.with_lines(
         report.synthesis_table(resources, options.fit), _rate_lines(options, layout)))
     return 0

@@ -12,12 +12,13 @@ from importlib import resources
 from typing import Any
 
 from headrace.gen import elaborate
-from headrace.gen.families import Family, Product, family, memory, product, shift_register
+from headrace.gen.families import Family, Product, family, lut_memory, memory, product, shift_register
 from headrace.gen.graph import Graph
 from headrace.gen.parts import Part, parts
 from headrace.gen.plan import Plan
 from headrace.gen.resources import Report, Resources
 from headrace.hdl.network import Network
+from headrace.hdl.ring import REGISTERS
 
 COEFFICIENTS = "estimate.json"
 
@@ -47,8 +48,11 @@ class Mapped:
 def mapped(part: Part, family: Family) -> Mapped:
     """Apply a family's rules to a part."""
     features, kind = dict(part.features), part.kind
-    lut, srl, ff, dsp, bram, kbit = 0, 0, part.state, 0, 0, 0
-    if part.ring is not None:
+    lut, srl, ff, dsp, bram, kbit, lutram = 0, 0, part.state, 0, 0, 0, 0
+    if part.ring is not None and part.in_memory:
+        lutram, pointer = lut_memory(family, *part.ring), (part.ring[1] - 1).bit_length()
+        lut, ff = lutram + 2 * pointer, ff + pointer
+    elif part.ring is not None:
         srl, words = shift_register(family, *part.ring)
         ff += words
     if part.rom is not None and kind == "rom":
@@ -65,7 +69,8 @@ def mapped(part: Part, family: Family) -> Mapped:
             kind += "-dsp"
             ff -= part.absorbed if family.dsp_absorbs else 0
     bits = part.rom[0] * part.rom[1] if part.rom else 0
-    fixed = Resources(lut=srl + lut, ff=ff, dsp=dsp, bram=bram, bram_kbit=kbit, srl=srl, rom_bits=bits)
+    fixed = Resources(lut=srl + lut, ff=ff, dsp=dsp, bram=bram, bram_kbit=kbit, srl=srl, lutram=lutram,
+                      rom_bits=bits)
     return Mapped(fixed, kind, features)
 
 
@@ -75,7 +80,7 @@ def _in_luts(family: Family, depth: int, columns: int) -> dict[str, float]:
     return {"one": 1, "columns": columns, "luts": columns * (luts - 1)}
 
 
-def estimate(graph: Graph, plan: Plan, *, target: str) -> Report:
+def estimate(graph: Graph, plan: Plan, *, target: str, rings: str = REGISTERS) -> Report:
     """Estimate what `headrace synth` reports of a plan.
 
     Raises
@@ -83,20 +88,20 @@ def estimate(graph: Graph, plan: Plan, *, target: str) -> Report:
     :exc:`HeadraceError`
         If there is no estimate for the target.
     """
-    return estimate_network(elaborate.network(graph, plan), target=target)
+    return estimate_network(elaborate.network(graph, plan), target=target, rings=rings)
 
 
-def estimate_network(network: Network, *, target: str) -> Report:
+def estimate_network(network: Network, *, target: str, rings: str = REGISTERS) -> Report:
     """As :func:`estimate`, of gateware."""
     found, coefficients = family(target), coefficients_of(target)
     return Report(target, {name: _total(network_parts, found, coefficients)
-                           for name, network_parts in all_parts(network)})
+                           for name, network_parts in all_parts(network, rings)})
 
 
-def all_parts(network: Network) -> Iterator[tuple[str, list[Part]]]:
+def all_parts(network: Network, rings: str = REGISTERS) -> Iterator[tuple[str, list[Part]]]:
     """Yield each layer's parts, those between layers, and those at the edge."""
     for name, (layer, _) in network.layers.items():
-        yield name, list(parts(layer))
+        yield name, list(parts(layer, rings))
     for maker, readers in network.readers().items():
         if len(readers) > 1:
             yield f"{maker or 'input'}__fork", [Part(

@@ -46,17 +46,19 @@ class Family:
     bits_in_luts: int = 16  # that cost as much as 1
     shift_registers: bool = False  # of 32 words in a LUT
     dsp_absorbs: bool = False  # the register behind it
+    lut_ram: tuple[int, int, int] | None = None  # words, bits and LUTs of a memory with a port to read
 
 
 _XILINX_RAMS = (BlockRam(18, 14, (1, 2, 4, 9, 18, 36), 129), BlockRam(36, 15, (1, 2, 4, 9, 18, 36, 72), 257))
 
 FAMILIES: dict[str, Family] = {family.target: family for family in (
-    Family("ecp5", Multipliers(18, 18, 18), (BlockRam(18, 14, (1, 2, 4, 9, 18, 36), 128),)),
+    Family("ecp5", Multipliers(18, 18, 18), (BlockRam(18, 14, (1, 2, 4, 9, 18, 36), 128),),
+           lut_ram=(16, 4, 6)),
     Family("ice40", None, (BlockRam(4, 11 + 1, (2, 4, 8, 16), 64),)),
     Family("xc7", Multipliers(25, 18, 18, signed=True), _XILINX_RAMS, lut_inputs=6, bits_in_luts=64,
-           shift_registers=True, dsp_absorbs=True),
+           shift_registers=True, dsp_absorbs=True, lut_ram=(32, 6, 4)),
     Family("xcup", Multipliers(27, 18, 18, signed=True), _XILINX_RAMS, lut_inputs=6, bits_in_luts=64,
-           shift_registers=True),
+           shift_registers=True, lut_ram=(32, 14, 8)),
 )}
 
 
@@ -121,6 +123,21 @@ def memory(family: Family, depth: int, width: int) -> tuple[int, int]:
     cost, blocks, kbit = min((ram.cost * (blocks := ram.blocks(depth, width)), blocks, blocks * ram.kbit)
                              for ram in family.block_rams)
     return (blocks, kbit) if family.bits_in_luts * cost < depth * width else (0, 0)
+
+
+def lut_memory(family: Family, width: int, depth: int) -> int:
+    """Return the LUTs of a memory: those that hold it, and those that choose among them.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If the family has none.
+    """
+    if family.lut_ram is None:
+        raise HeadraceError(f"target {family.target} has no memory made of LUTs: rings must be registers")
+    words, bits, luts = family.lut_ram
+    rows = -(-depth // words)
+    return -(-width // bits) * rows * luts + (rows - 1) * width * 2 // (family.lut_inputs - 1)
 
 
 def shift_register(family: Family, width: int, depth: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from headrace.gen.plan import Plan
 from headrace.gen.planner import plan
 from headrace.gen.resources import Resources
 from headrace.gen.synthesis import PAIRS
+from headrace.hdl.ring import REGISTERS
 
 _ENDLESS = 1 << 32  # cycles: more than any plan takes
 _CLOSE = 1.02  # budgets that are told apart
@@ -49,25 +50,25 @@ def fits(total: Resources, device: Device) -> bool:
     return all(use.fits for use in usage(total, device))
 
 
-def fit(graph: Graph, device: Device, *, fold: int | None = None) -> Plan:
+def fit(graph: Graph, device: Device, *, fold: int | None = None, rings: str = REGISTERS) -> Plan:
     """Return the plan of the fewest cycles per frame whose estimate the device holds, up to all of it.
 
     Budgets are bisected, between a plan that fits and those that are too fast or too large. :py:`fold` is the
-    most columns that a lane may serve; by default any number.
+    most columns that a lane may serve, by default any number; :py:`rings` is what rings are made of.
 
     Raises
     ------
     :exc:`HeadraceError`
         If the device holds none of the slow plans; the message says what there is too little of.
     """
-    best, total = _smallest(graph, device, fold)
+    best, total = _smallest(graph, device, fold, rings)
     if not fits(total, device):
         raise HeadraceError("; ".join(_statement(graph, best, total, device)))
     least, most = 1.0, best.cycles_per_frame
     while most / least > _CLOSE:
         budget = int(sqrt(least * most))
         try:
-            attempt, total = _attempt(graph, budget, device, fold)
+            attempt, total = _attempt(graph, budget, device, fold, rings)
         except HeadraceError:  # too fast
             least = max(budget, least * _CLOSE)
             continue
@@ -78,28 +79,30 @@ def fit(graph: Graph, device: Device, *, fold: int | None = None) -> Plan:
     return best
 
 
-def _smallest(graph: Graph, device: Device, fold: int | None) -> tuple[Plan, Resources]:
+def _smallest(graph: Graph, device: Device, fold: int | None,
+              rings: str) -> tuple[Plan, Resources]:
     """Return the first plan that fits, slow ones first, or else the one that exceeds the device least."""
     slowest = plan(graph, cycles=_ENDLESS, fold=fold)
     tried = []
     for part in _SLOW:
         try:  # with no more cycles allowed than it takes: some of them are waited for
-            attempt, total = _attempt(graph, ceil(slowest.cycles_per_frame * part), device, fold)
+            attempt, total = _attempt(graph, ceil(slowest.cycles_per_frame * part), device, fold, rings)
         except HeadraceError:  # too fast
             continue
         if fits(total, device):
             return attempt, total
         tried.append((attempt, total))
     if not tried:
-        return slowest, estimate(graph, slowest, target=device.target).total
+        return slowest, estimate(graph, slowest, target=device.target, rings=rings).total
     return min(tried, key=lambda each: _excess(each[1], device))
 
 
-def _attempt(graph: Graph, cycles: int, device: Device, fold: int | None) -> tuple[Plan, Resources]:
+def _attempt(graph: Graph, cycles: int, device: Device, fold: int | None,
+              rings: str) -> tuple[Plan, Resources]:
     """Plan for so many cycles, with lanes in pairs or not: pairs take fewer DSPs, and more LUTs."""
     made = plan(graph, cycles=cycles, paired=device.target in PAIRS, fold=fold)
     apart = {name: replace(layer, paired=False) for name, layer in made.layers.items()}
-    tried = [(each, estimate(graph, each, target=device.target).total)
+    tried = [(each, estimate(graph, each, target=device.target, rings=rings).total)
              for each in ([made, replace(made, layers=apart)] if apart != made.layers else [made])]
     return min(tried, key=lambda each: _excess(each[1], device))
 

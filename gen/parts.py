@@ -5,7 +5,7 @@ under the same name, but for modules that only connect others. Nothing is elabor
 parameters of the gateware, so that a planner can ask for them often.
 """
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from headrace.hdl.lookup import Lookup
 from headrace.hdl.output_stationary import OutputStationary
 from headrace.hdl.packed import LOW, PACKED, PRODUCT
 from headrace.hdl.requantisation import AddRequantisation
+from headrace.hdl.ring import LUTRAM, REGISTERS, WORTH_LUTRAM
 from headrace.hdl.rows import RowFormat
 from headrace.hdl.scale import Requantise, Scale
 from headrace.hdl.scale_lane import WIDEST_IN_LOGIC, Digits
@@ -50,10 +51,17 @@ class Part:
     absorbed: int = 0
     varying: int = 0
     columns: int = 0
+    in_memory: bool = False  # the ring
 
 
-def parts(layer: Any) -> Iterator[Part]:
-    """Yield the parts of a layer's gateware."""
+def parts(layer: Any, rings: str = REGISTERS) -> Iterator[Part]:
+    """Yield the parts of a layer's gateware, with rings made of registers or of LUT memory."""
+    for part in _parts(layer):
+        long = part.ring is not None and part.ring[1] >= WORTH_LUTRAM
+        yield replace(part, in_memory=long and rings == LUTRAM)
+
+
+def _parts(layer: Any) -> Iterator[Part]:
     made = control(layer)
     yield _controlled("", made)
     match layer:

@@ -23,7 +23,13 @@ BLOCK_RAMS = {
     "pROM": 16, "pROMX9": 18, "SP": 16, "SPX9": 18, "SDPB": 16, "SDPX9B": 18, "DPB": 16, "DPX9B": 18,  # Gowin
     "DP16K": 18, "PDP16K": 18, "PDPSC16K": 18, "LRAM": 512,  # Nexus
 }
-WRITABLE = ("TRELLIS_DPR16X4", "DPR16X4", "RAM", "RAM16SDP", "RAM32M", "RAM64M")
+LUT_RAMS = {
+    "TRELLIS_DPR16X4": 6, "DPR16X4": 6,  # ECP5, Nexus: two of them only for the write port
+    "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4, "RAM512X1S": 8,
+    "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8,
+    "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8,
+    "RAM16SDP1": 1, "RAM16SDP2": 2, "RAM16SDP4": 4,  # Gowin
+}
 FREE = ("SB_CARRY", "CARRY4", "CARRY8", "MUXF", "PFUMX", "L6MUX21", "MUX2_LUT", "GND", "VCC", "VHI", "VLO",
         "BUF", "IBUF", "OBUF", "GSR", "$scopeinfo")
 
@@ -32,9 +38,9 @@ FREE = ("SB_CARRY", "CARRY4", "CARRY8", "MUXF", "PFUMX", "L6MUX21", "MUX2_LUT", 
 class Resources:
     """Primitives. ``bram_kbit`` is the capacity of the block RAMs used; ``other`` counts unknown cells.
 
-    Shift registers made of LUTs (``srl``) are counted in ``lut`` too. ``writable_memories`` are memories
-    with a write port: before mapping, and RAM made of LUTs after it; ``rom_bits`` are those of all others,
-    before it.
+    Shift registers and memories made of LUTs (``srl``, ``lutram``) are counted in ``lut`` too.
+    ``writable_memories`` are memories with a write port, before mapping; ``rom_bits`` are the bits of all
+    others.
     """
 
     lut: int = 0
@@ -43,6 +49,7 @@ class Resources:
     bram: int = 0
     bram_kbit: int = 0
     srl: int = 0
+    lutram: int = 0
     rom_bits: int = 0
     writable_memories: int = 0
     other: Mapping[str, int] = field(default_factory=dict)
@@ -93,8 +100,9 @@ def classify(cells: Mapping[str, int], writable: int, rom_bits: int) -> Resource
             total["dsp"] += count
         elif cell.startswith(FLIP_FLOPS):
             total["ff"] += count
-        elif cell.startswith(WRITABLE):
-            total["writable_memories"] += count
+        elif cell in LUT_RAMS:
+            total["lut"] += LUT_RAMS[cell] * count
+            total["lutram"] += LUT_RAMS[cell] * count
         elif not cell.startswith(FREE):
             other[cell] = count
     return Resources(**total, other=other)
