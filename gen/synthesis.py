@@ -14,6 +14,7 @@ from headrace.gen.errors import HeadraceError
 from headrace.gen.resources import Report, Resources, classify
 from headrace.gen.synthesis_jobs import Cache, Workers
 from headrace.hdl.hierarchy import Hierarchy, instance, ports
+from headrace.hdl.ring import LUTRAM, REGISTERS
 
 _XILINX = "scratchpad -set abc9.verify false\nsynth_xilinx -family {} -noiopad -noclkbuf -top {{}}"
 
@@ -35,6 +36,9 @@ TARGETS: dict[str, str] = {
     "gowin": "synth_gowin -noflatten -noiopads -top {}",
     "nexus": "synth_nexus -noflatten -noiopad -top {}",
 }
+
+WITHOUT_LUTRAM = ("ice40",)
+"""Targets that have no memory made of LUTs."""
 
 PAIRS = ("xc7", "xcup")
 """Targets whose DSPs multiply for two lanes at a time (:class:`headrace.hdl.lane_pair.LanePair`)."""
@@ -64,10 +68,13 @@ def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = N
     Raises
     ------
     :exc:`HeadraceError`
-        If the target is unknown, Yosys is missing or fails, or workers or cache cannot be used.
+        If the target is unknown or has no memory for the netlist's rings, Yosys is missing or fails, or
+        workers or cache cannot be used.
     """
     if target not in TARGETS:
         raise HeadraceError(f"unknown target {target!r}: supported are {', '.join(sorted(TARGETS))}")
+    if hierarchy.rings == LUTRAM and target in WITHOUT_LUTRAM:
+        raise HeadraceError(f"target {target} has no memory made of LUTs: rings must be {REGISTERS}")
     names = _with_logic(hierarchy)
     store, version = Cache(cache), yosys.version()
     keys = {name: store.key(version, target, Path(__file__).read_text(), *verilog.rtlil(

@@ -12,6 +12,7 @@ from distributed import LocalCluster
 
 from headrace.gen import build, synthesis, verilog, yosys
 from headrace.gen.errors import HeadraceError
+from headrace.gen.estimate import estimate
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
 from headrace.gen.resources import Report, Resources
@@ -41,6 +42,25 @@ def test_every_layer_is_mapped_completely(small: Path, target: str) -> None:
     if target != "ice40":
         assert layers[graph.nodes[0].name].dsp > 0
     assert report.to_json()["total"]["lut"] == sum(layer["lut"] for layer in report.to_json()["layers"])
+
+
+@pytest.mark.parametrize("target", ("ecp5", "xc7"))
+def test_rings_of_lut_memory(small: Path, target: str) -> None:
+    graph = load(small)
+    layout = plan(graph, cycles=6000)
+    registers = synthesise(build.netlist(graph, layout), target=target).total
+    memories = synthesise(build.netlist(graph, layout, rings="lutram"), target=target).total
+    assert registers.lutram == 0 and not memories.other
+    assert 0 < memories.lutram < memories.lut
+    assert memories.writable_memories > 0 and memories.ff < registers.ff
+    estimated = estimate(graph, layout, target=target, rings="lutram").total
+    assert estimated.lutram == pytest.approx(memories.lutram, rel=0.1)
+
+
+def test_no_lut_memory(small: Path) -> None:
+    graph = load(small)
+    with pytest.raises(HeadraceError, match=r"^target ice40 has no memory made of LUTs: rings must be regis"):
+        synthesise(build.netlist(graph, plan(graph, cycles=6000), rings="lutram"), target="ice40")
 
 
 @pytest.mark.parametrize("target", PAIRS)

@@ -61,6 +61,17 @@ def test_real_networks(shared: Path, name: str, budget: int) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("fold", (2, 6, 48))
+def test_folds(shared: Path, fold: int) -> None:
+    """Lanes that serve two columns, six, or as many as the cycles leave time for."""
+    graph, x = real(shared, "fomo_face_mbv2_0.35_96_qdq")
+    layout = plan(graph, cycles=400_000, fold=fold)
+    assert 1 < max(layer.fold for layer in layout.layers.values()) <= fold
+    check(graph, layout, x)
+    assert layout.cycles_per_frame <= 400_000
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("budget", (9_216, 18_432, 60_000))
 def test_small_mobilenet(tmp_path: Path, budget: int) -> None:
     model, images = MobileNetV2(width=0.35, size=96).build()
