@@ -212,5 +212,18 @@ def _synth(options: Any) -> int:
     return 0
 
 
+def _bitstream(options: Any) -> int:
+    from headrace.gen.bitstream import Settings, bitstream
+    graph, board = load(options.model, options.cut), options.board
+    layout = fit(graph, board.device) if options.fit else plan(graph, cycles=options.cycles)
+    settings = Settings(clock=options.clock, baud=options.baud, seed=options.seed,
+                        nextpnr=tuple(options.nextpnr_args))
+    with of_things(f"making a bitstream for {board.title}") as progress:
+        made = bitstream(graph, layout, board, options.output, settings=settings, progress=progress)
+    _show(options, made.to_json(), lambda: report.bitstream_table(made))
+    return 0
+
+
 _RUNS = {"info": _info, "plan": _plan, "proof": _proof, "build": _build, "check": _check, "sim": _sim,
-         "run": _run, "quantize": _quantize, "model": _model, "synth": _synth}
+         "run": _run, "quantize": _quantize, "model": _model, "synth": _synth,
+         "bitstream": _bitstream}
