@@ -25,12 +25,22 @@ from headrace.hdl.uart import BITS, LEAST
 
 _NAME = "board"  # of all files of the build
 _YOSYS_LOG, _NEXTPNR_LOG, _REPORT = f"{_NAME}.rpt", f"{_NAME}.tim", "report.json"
+_LOGS = {"yosys": _YOSYS_LOG, "nextpnr-ecp5": _NEXTPNR_LOG, "nextpnr-ice40": _NEXTPNR_LOG}
 _KEPT = {_YOSYS_LOG: "yosys.log", _NEXTPNR_LOG: "nextpnr.log", _REPORT: "nextpnr.json"}
 _SUFFIXES = ".bit", ".bin"
 FIGURES = "figures.json"
 
 LOGIC_PS = 6_000
-"""Time in which abc9 may map what is between two registers; wires take as long again."""
+"""Time that abc9 gives the logic between two registers: half of what it takes, the rest is wires."""
+
+# Hierarchy is kept: flattened, lanes share one copy of the registers that each has for itself.
+_SYNTHESIS = "-noflatten"
+_BEFORE_SYNTHESIS = f"""
+hierarchy -top {_NAME}
+proc
+opt_clean -purge  # names that differ in their first character alone confuse abc9
+scratchpad -set abc9.D {LOGIC_PS}
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +105,9 @@ def bitstream(graph: Graph, plan: Plan, board: Board, folder: Path, *, settings:
             if progress is not None:
                 progress(done, len(commands))
             try:
-                tools.run(tool, arguments, work, log=_YOSYS_LOG if tool == "yosys" else _NEXTPNR_LOG)
+                tools.run(tool, arguments, work, log=_LOGS.get(tool, ""))
             except HeadraceError as error:
-                if tool.startswith("nextpnr"):
+                if _LOGS.get(tool) == _NEXTPNR_LOG:
                     _check_fits(graph, board, utilisation(_text(work / _NEXTPNR_LOG)), error)
                 raise
         found = timing(_text(work / _REPORT))
@@ -132,7 +142,7 @@ def _prepare(graph: Graph, plan: Plan, board: Board, settings: Settings,
     platform.add_file("network.il", "\n".join(verilog.rtlil(hierarchy, hierarchy.modules)))
     build = platform.prepare(
         BoardTop(pll=settings.clock is not None), _NAME, emit_src=False,
-        script_after_read=f"scratchpad -set abc9.D {LOGIC_PS}",
+        synth_opts=_SYNTHESIS, script_after_read=_BEFORE_SYNTHESIS,
         nextpnr_opts=["--report", _REPORT, "--timing-allow-fail", "--seed", str(settings.seed),
                       *settings.nextpnr])
     build.extract(work)

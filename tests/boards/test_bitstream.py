@@ -140,7 +140,6 @@ def test_native_tool_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         tools.run("icepack", ["thing"], tmp_path)
 
 
-@pytest.mark.full  # a minute of place and route
 def test_place_and_route(tmp_path: Path) -> None:
     """The smallest network there is, on the smallest ECP5, at a PLL's clock."""
     net = Network((1, 2, 2))
