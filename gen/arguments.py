@@ -1,10 +1,13 @@
 """What the command line takes."""
 import argparse
+import shlex
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from headrace.boards.boards import BOARDS
+from headrace.boards.boards import find as board_named
 from headrace.boards.client import ATTEMPTS
 from headrace.boards.devices import find as device_named
 from headrace.boards.top import BAUD
@@ -47,11 +50,7 @@ def parser(runs: Mapping[str, Callable[[Any], int]]) -> argparse.ArgumentParser:
                            help="full: every weight its own multiplier, where streams can feed them")
         speed.add_argument("--fit", type=device_named, metavar="DEVICE",
                            help="the fastest plan that this FPGA holds, by estimate")
-        added.add_argument("--fold", type=_positive, metavar="N",
-                           help="the most columns that a lane may serve in turn (default: as many as leave "
-                                "time for --cycles or --fit, else 1)")
-        added.add_argument("--rings", choices=(REGISTERS, LUTRAM), default=REGISTERS,
-                           help="what layers keep rows in (default: registers; lutram: memories of LUTs)")
+        _add_means(added)
         added.add_argument("--clock", type=_positive_real, metavar="MHZ",
                            help="say how many frames per second that makes")
 
@@ -114,7 +113,36 @@ def parser(runs: Mapping[str, Callable[[Any], int]]) -> argparse.ArgumentParser:
                        help="of joblib: where layers are synthesised (default: %(default)s)")
     added.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster, as tcp://host:8786")
     with_plan(added)
+    _add_bitstream(command("bitstream", "Make a bitstream for a board: the network behind a serial port."))
     return made
+
+
+def _add_means(added: Any) -> None:
+    """What makes a design small."""
+    added.add_argument("--fold", type=_positive, metavar="N",
+                       help="the most columns that a lane may serve in turn (default: as many as leave "
+                            "time for --cycles or --fit, else 1)")
+    added.add_argument("--rings", choices=(REGISTERS, LUTRAM), default=REGISTERS,
+                       help="what layers keep rows in (default: registers; lutram: memories of LUTs)")
+
+
+def _add_bitstream(added: Any) -> None:
+    added.add_argument("--board", type=board_named, required=True, metavar="NAME",
+                       help=", ".join(board.name for board in BOARDS))
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    speed = added.add_mutually_exclusive_group()
+    speed.add_argument("--cycles", type=_positive, metavar="N",
+                       help="cycles between frames at most (default: as for `plan`)")
+    speed.add_argument("--fit", action="store_true",
+                       help="the fastest plan that the board's FPGA holds, by estimate")
+    _add_means(added)
+    added.add_argument("--clock", type=_positive_real, metavar="MHZ",
+                       help="of the design, by a PLL (ECP5 only; default: that of the board's oscillator)")
+    added.add_argument("--baud", type=_positive, default=BAUD, metavar="N",
+                       help="rate of the serial port (default: %(default)s)")
+    added.add_argument("--seed", type=int, default=1, metavar="N", help="of nextpnr (default: %(default)s)")
+    added.add_argument("--nextpnr-args", type=shlex.split, default=[], metavar="ARGS",
+                       help="further arguments of nextpnr, as one: --nextpnr-args='--router router2'")
 
 
 def _add_model(commands: Any, run: Callable[[Any], int]) -> None:

@@ -213,5 +213,21 @@ def _synth(options: Any) -> int:
     return 0
 
 
+def _bitstream(options: Any) -> int:
+    from headrace.gen.bitstream import Settings, bitstream
+    graph, board = load(options.model, options.cut), options.board
+    if options.fit:
+        layout = fit(graph, board.device, fold=options.fold, rings=options.rings)
+    else:
+        layout = plan(graph, cycles=options.cycles, fold=options.fold)
+    settings = Settings(clock=options.clock, baud=options.baud, seed=options.seed, rings=options.rings,
+                        nextpnr=tuple(options.nextpnr_args))
+    with of_things(f"making a bitstream for {board.title}") as progress:
+        made = bitstream(graph, layout, board, options.output, settings=settings, progress=progress)
+    _show(options, made.to_json(), lambda: report.bitstream_table(made))
+    return 0
+
+
 _RUNS = {"info": _info, "plan": _plan, "proof": _proof, "build": _build, "check": _check, "sim": _sim,
-         "run": _run, "quantize": _quantize, "model": _model, "synth": _synth}
+         "run": _run, "quantize": _quantize, "model": _model, "synth": _synth,
+         "bitstream": _bitstream}

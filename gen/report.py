@@ -180,3 +180,14 @@ def _resources(resources: Report, title: str, device: Device | None) -> Any:
         f"{use.needed:,} of {use.available:,} {use.name} ({use.part:.0%})"
         for use in usage(resources.total, device))]
     return Group(title, table, *lines)
+
+
+def bitstream_table(made: Any) -> Any:
+    table, timing = _table(f"of {made.device}", "used", "available", "part"), made.timing
+    for use in made.uses:
+        table.add_row(use.name, f"{use.needed:,}", f"{use.available:,}", f"{use.part:.0%}")
+    return Group(
+        table, f"clock: {timing.achieved:.1f} MHz achieved; the board's is {made.clock:g} MHz",
+        f"longest path: {timing.delay:.1f} ns, from {timing.source} to {timing.sink}",
+        f"cycles per frame: {made.cycles_per_frame:,.0f}; {made.frames_per_second:,.0f} frames per second at "
+        f"{timing.achieved:.1f} MHz", f"{made.file}: {made.board}, {made.baud} baud")

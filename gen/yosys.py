@@ -49,7 +49,7 @@ def run(script: str, *, files: Mapping[str, str] | None = None,
         done = subprocess.run([*command(), "-q", "-q", "-l", _LOG, "run.ys"], cwd=folder,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode:
-            raise HeadraceError(f"Yosys failed: {_first_error(folder / _LOG, done.stderr)}")
+            raise HeadraceError(f"Yosys failed: {first_error(folder / _LOG, done.stderr)}")
         missing = [path for path in outputs if not (folder / path).exists()]
         if missing:
             raise HeadraceError(f"Yosys failed: it wrote no {', '.join(missing)}")
@@ -94,8 +94,8 @@ def share() -> Path:
     return Path(spec.origin).with_name("share")
 
 
-def _first_error(log: Path, stderr: str) -> str:
-    lines = [*(log.read_text().splitlines() if log.exists() else ()), *stderr.splitlines()]
+def first_error(log: Path | None, stderr: str) -> str:
+    lines = [*(log.read_text().splitlines() if log and log.exists() else ()), *stderr.splitlines()]
     for line in lines:
         if match := re.search(r"ERROR: *(.*)", line):
             return match[1]
