@@ -10,7 +10,7 @@ _LEVEL = Attrs(IO_TYPE="LVCMOS33")
 class OrangeCrab85Platform(OrangeCrabR0_2_85FPlatform):
     """Its USB is no serial port: pins 0 (RX) and 1 (TX) are, as on every Feather.
 
-    The bitstream gets no suffix for dfu-util, which does not need one.
+    The bitstream gets no DFU suffix, for which a tool of its own would be needed.
     """
 
     resources = [*OrangeCrabR0_2_85FPlatform.resources,

@@ -35,8 +35,8 @@ FIGURES = "figures.json"
 LOGIC_PS = 6_000
 """Time that abc9 gives the logic between two registers: half of what it takes, the rest is wires."""
 
-# Hierarchy is kept: flattened, lanes share one copy of the registers that each has for itself.
-_SYNTHESIS = "-noflatten"
+# Whether to flatten before synthesis depends on the design: docs/boards.md has figures.
+_SYNTHESIS = {"ecp5": "-noflatten", "ice40": ""}
 _BEFORE_SYNTHESIS = f"""
 hierarchy -top {_NAME}
 proc
@@ -147,7 +147,7 @@ def _prepare(graph: Graph, plan: Plan, board: Board, settings: Settings,
     platform.add_file("network.il", "\n".join(verilog.rtlil(hierarchy, hierarchy.modules)))
     build = platform.prepare(
         BoardTop(pll=settings.clock is not None), _NAME, emit_src=False,
-        synth_opts=_SYNTHESIS, script_after_read=_BEFORE_SYNTHESIS,
+        synth_opts=_SYNTHESIS[board.device.target], script_after_read=_BEFORE_SYNTHESIS,
         nextpnr_opts=["--report", _REPORT, "--timing-allow-fail", "--seed", str(settings.seed),
                       *settings.nextpnr])
     build.extract(work)
