@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "gen" / COEFFICIENTS
 SHARED = ROOT / "../shared/models"
 NETWORKS = {
-    "digits": (ROOT / "models/digits.onnx", (None, 1_000)),
+    "digits": (ROOT / "models/digits.onnx", (None, 4_000)),
     "kws": (SHARED / "mlperf_tiny_kws_dscnn_qdq.onnx", (6_400,)),
 }
 
