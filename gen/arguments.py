@@ -4,13 +4,14 @@ import shlex
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from headrace.boards.boards import BOARDS
 from headrace.boards.boards import find as board_named
 from headrace.boards.client import ATTEMPTS
 from headrace.boards.devices import find as device_named
 from headrace.boards.top import BAUD
+from headrace.gen.options import Keep
 from headrace.gen.synthesis import TARGETS
 from headrace.gen.synthesis_jobs import BACKENDS
 from headrace.hdl.ring import LUTRAM, REGISTERS
@@ -122,6 +123,9 @@ def _add_means(added: Any) -> None:
     added.add_argument("--fold", type=_positive, metavar="N",
                        help="the most columns that a lane may serve in turn (default: as many as leave "
                             "time for --cycles or --fit, else 1)")
+    added.add_argument("--keep", choices=get_args(Keep), default="wide",
+                       help="rows of depthwise windows: wide, at their input (default), or narrow, at the "
+                            "input of the layer before, which computes them anew for each window")
     added.add_argument("--rings", choices=(REGISTERS, LUTRAM), default=REGISTERS,
                        help="what layers keep rows in (default: registers; lutram: memories of LUTs)")
 

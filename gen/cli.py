@@ -67,11 +67,11 @@ def _target(options: Any) -> str | None:
 def _planned(options: Any, graph: Any) -> Any:
     target = _target(options)
     if options.fit:
-        return fit(graph, options.fit, fold=options.fold, rings=options.rings)
+        return fit(graph, options.fit, fold=options.fold, rings=options.rings, keep=options.keep)
     paired = target in PAIRS
     if options.unroll:
         return unrolled(graph, paired=paired)
-    return plan(graph, cycles=options.cycles, paired=paired, fold=options.fold)
+    return plan(graph, cycles=options.cycles, paired=paired, fold=options.fold, keep=options.keep)
 
 
 def _plan(options: Any) -> int:
@@ -217,9 +217,9 @@ def _bitstream(options: Any) -> int:
     from headrace.gen.bitstream import Settings, bitstream
     graph, board = load(options.model, options.cut), options.board
     if options.fit:
-        layout = fit(graph, board.device, fold=options.fold, rings=options.rings)
+        layout = fit(graph, board.device, fold=options.fold, rings=options.rings, keep=options.keep)
     else:
-        layout = plan(graph, cycles=options.cycles, fold=options.fold)
+        layout = plan(graph, cycles=options.cycles, fold=options.fold, keep=options.keep)
     settings = Settings(clock=options.clock, baud=options.baud, seed=options.seed, rings=options.rings,
                         nextpnr=tuple(options.nextpnr_args))
     with of_things(f"making a bitstream for {board.title}") as progress:

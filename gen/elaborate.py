@@ -24,6 +24,7 @@ from headrace.gen.plan import LayerPlan, Plan
 from headrace.hdl.axi import AxiTop
 from headrace.hdl.branch import Add as AddLayer
 from headrace.hdl.concat import Concat as ConcatLayer
+from headrace.hdl.geometry import Window
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.lookup import Lookup as LookupLayer
@@ -35,10 +36,10 @@ from headrace.hdl.upsample import Upsample as UpsampleLayer
 from headrace.hdl.window import Depthwise, MaxPool
 
 
-def row_format(tensor: Tensor, *, group: int = 1, first: int = 1, fold: int = 1) -> RowFormat:
+def row_format(tensor: Tensor, *, together: Window = Window(), fold: int = 1) -> RowFormat:  # noqa: B008
     shape = signed(8) if tensor.quantisation.signed else unsigned(8)
     return RowFormat(channels=tensor.channels, height=tensor.height, lanes=tensor.width // fold,
-                     shape=shape, group=group, first=first, fold=fold)
+                     shape=shape, together=together, fold=fold)
 
 
 def row_formats(graph: Graph, plan: Plan) -> dict[str, RowFormat]:
@@ -46,7 +47,7 @@ def row_formats(graph: Graph, plan: Plan) -> dict[str, RowFormat]:
     formats = {graph.input: row_format(graph.tensors[graph.input])}
     for node in graph.nodes:
         layer = plan.layers[node.name]
-        formats[node.output] = row_format(graph.tensors[node.output], group=layer.group, first=layer.first,
+        formats[node.output] = row_format(graph.tensors[node.output], together=layer.together,
                                           fold=layer.fold)
     return formats
 

@@ -7,6 +7,7 @@ from headrace.boards.devices import DEVICES, Device
 from headrace.gen.errors import HeadraceError
 from headrace.gen.estimate import estimate
 from headrace.gen.graph import Graph
+from headrace.gen.options import Keep
 from headrace.gen.plan import Plan
 from headrace.gen.planner import plan
 from headrace.gen.resources import Resources
@@ -50,25 +51,27 @@ def fits(total: Resources, device: Device) -> bool:
     return all(use.fits for use in usage(total, device))
 
 
-def fit(graph: Graph, device: Device, *, fold: int | None = None, rings: str = REGISTERS) -> Plan:
+def fit(graph: Graph, device: Device, *, fold: int | None = None, rings: str = REGISTERS,
+        keep: Keep = "wide") -> Plan:
     """Return the plan of the fewest cycles per frame whose estimate the device holds, up to all of it.
 
     Budgets are bisected, between a plan that fits and those that are too fast or too large. :py:`fold` is the
-    most columns that a lane may serve, by default any number; :py:`rings` is what rings are made of.
+    most columns that a lane may serve, by default any number; :py:`rings` is what rings are made of;
+    :py:`keep` as for :py:`plan()`.
 
     Raises
     ------
     :exc:`HeadraceError`
         If the device holds none of the slow plans; the message says what there is too little of.
     """
-    best, total = _smallest(graph, device, fold, rings)
+    best, total = _smallest(graph, device, fold, rings, keep)
     if not fits(total, device):
         raise HeadraceError("; ".join(_statement(graph, best, total, device)))
     least, most = 1.0, best.cycles_per_frame
     while most / least > _CLOSE:
         budget = int(sqrt(least * most))
         try:
-            attempt, total = _attempt(graph, budget, device, fold, rings)
+            attempt, total = _attempt(graph, budget, device, fold, rings, keep)
         except HeadraceError:  # too fast
             least = max(budget, least * _CLOSE)
             continue
@@ -80,13 +83,13 @@ def fit(graph: Graph, device: Device, *, fold: int | None = None, rings: str = R
 
 
 def _smallest(graph: Graph, device: Device, fold: int | None,
-              rings: str) -> tuple[Plan, Resources]:
+              rings: str, keep: Keep) -> tuple[Plan, Resources]:
     """Return the first plan that fits, slow ones first, or else the one that exceeds the device least."""
-    slowest = plan(graph, cycles=_ENDLESS, fold=fold)
+    slowest = plan(graph, cycles=_ENDLESS, fold=fold, keep=keep)
     tried = []
     for part in _SLOW:
         try:  # with no more cycles allowed than it takes: some of them are waited for
-            attempt, total = _attempt(graph, ceil(slowest.cycles_per_frame * part), device, fold, rings)
+            attempt, total = _attempt(graph, ceil(slowest.cycles_per_frame * part), device, fold, rings, keep)
         except HeadraceError:  # too fast
             continue
         if fits(total, device):
@@ -98,9 +101,9 @@ def _smallest(graph: Graph, device: Device, fold: int | None,
 
 
 def _attempt(graph: Graph, cycles: int, device: Device, fold: int | None,
-              rings: str) -> tuple[Plan, Resources]:
+              rings: str, keep: Keep) -> tuple[Plan, Resources]:
     """Plan for so many cycles, with lanes in pairs or not: pairs take fewer DSPs, and more LUTs."""
-    made = plan(graph, cycles=cycles, paired=device.target in PAIRS, fold=fold)
+    made = plan(graph, cycles=cycles, paired=device.target in PAIRS, fold=fold, keep=keep)
     apart = {name: replace(layer, paired=False) for name, layer in made.layers.items()}
     tried = [(each, estimate(graph, each, target=device.target, rings=rings).total)
              for each in ([made, replace(made, layers=apart)] if apart != made.layers else [made])]

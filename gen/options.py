@@ -2,7 +2,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from headrace.gen.graph import (
     Add,
@@ -18,10 +18,14 @@ from headrace.gen.graph import (
     Window,
 )
 from headrace.gen.plan import Kind, LayerPlan
-from headrace.hdl.geometry import first_group, held_groups, merges, passing_groups
+from headrace.hdl.geometry import held_groups, merges, passing_groups, strides, whole
 
 Pace: TypeAlias = tuple[int, ...]
-"""Cycles from row to row of a tensor, if nothing behind it makes it wait."""
+"""Cycles from row to row of a tensor, if nothing behind it makes it wait; of overlapping groups, from one
+to the next."""
+
+Keep: TypeAlias = Literal["wide", "narrow"]
+"""Where the rows of a window are kept."""
 
 SLOWEST = 8
 """The most cycles a requantiser takes per output: beyond that it hardly gets smaller."""
@@ -39,12 +43,13 @@ class Option:
 
 
 def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], held: tuple[int, ...],
-            folds: Sequence[int] = (1,)) -> Iterator[Option]:
+            folds: Sequence[int] = (1,), keep: Keep = "wide") -> Iterator[Option]:
     """Yield the ways to unroll a layer, also those that are too slow for the budget of cycles per frame.
 
     ``made`` are the options chosen for the tensors before it; the network's input is none of them. ``held``
     are the rows to hold of each of the node's inputs. ``folds`` are the numbers of columns that a lane may
-    serve; only one where tensors before it decide.
+    serve; only one where tensors before it decide. ``keep`` says where the rows of a window are kept, if the
+    layer before can: at its own input, or at the input of the layer before, if that is narrower.
     """
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
     paces = [made[name].pace if name in made else (0,) * x.height for name in node.inputs]
@@ -75,10 +80,10 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], h
         case Conv(groups=1) if narrows(node, x, y):
             yield from _input_stationary(place)
         case Conv(groups=1):
-            yield from _output_stationary(place, node.window, _groups_wanted(graph, node))
+            yield from _output_stationary(place, node.window, _together(graph, node, keep))
         case Conv() | Pool():
             source = made[x.name].layer if x.name in made else None
-            yield from _window(place, node, source.group if source else 1)
+            yield from _window(place, node, source.together if source else Window())
 
 
 def narrows(node: Conv, x: Tensor, y: Tensor) -> bool:
@@ -140,55 +145,70 @@ def _input_stationary(place: _Place) -> Iterator[Option]:
             yield place.option("input-stationary", pace, steps, spread=outputs * steps, **fields)
 
 
-def _output_stationary(place: _Place, window: Window, leaves: Window | None) -> Iterator[Option]:
+def _output_stationary(place: _Place, window: Window, together: Window) -> Iterator[Option]:
     x, y, taps = place.x, place.y, window.taps
-    groups, _ = held_groups(window, x.height)
-    emits = sum(group.emits for group in groups)
+    overlapping = together.kernel > together.stride
+    held = together if overlapping else window
+    groups, _ = held_groups(held, x.height)
+    rows = [sum(group.inside) if overlapping else 1 for group in groups if group.emits]  # made in each turn
+    emits = len(rows)
     unrolled = [*unrollings(taps), *(taps * side for side in divisors(x.channels) if side > 1)]
-    for fold, p_in in place.folds(unrolled, x.channels * taps * y.channels * y.height):
+    for fold, p_in in place.folds(unrolled, x.channels * taps * y.channels * sum(rows)):
         words = x.channels // max(1, p_in // taps)
         span = words * max(1, -(-taps // p_in))  # steps of one sweep
         fill = (len(groups) - emits) * words
-        for p_out in unrollings(y.channels) if fold == 1 else (1,):
+        for p_out in unrollings(y.channels) if fold == 1 and not overlapping else (1,):
             sweeps = -(-y.channels // p_out) * fold
-            possible = (place.budget - fill) // emits // y.channels // fold
+            possible = (place.budget - fill) // sum(rows) // y.channels // fold
             steps = _steps(max(span // p_out, min(possible, SLOWEST // 2)))
             row = sweeps * max(span, p_out * steps)
             # With one bank rows land once the first sweep has taken those before.
-            lands = span + min(window.kernel[0], window.stride[0]) * place.spread
-            banks = 2 if x.height > 1 and lands > max(row, place.budget // y.height) else 1
-            pace = (fill + row, *[row] * (emits - 1))
+            lands = span + min(held.kernel[0], held.stride[0]) * place.spread
+            banks = 2 if x.height > 1 and lands > max(row, place.budget // emits) else 1
+            pace = tuple(row * made for made in rows)
+            pace = (fill + pace[0], *pace[1:])
             # The input's rows need not come evenly, as others land while one is in use.
             arrive = sum(place.pace)
-            land = x.height * place.beats + len(groups) * (span if window.stride == (1, 1) else 0)
+            land = x.height * place.beats + len(groups) * (span if held.stride == (1, 1) else 0)
             fields = dict(cycles=max(arrive, land), p_in=p_in, p_out=p_out, banks=banks, fold=fold,
                           planes=window.kernel[0] * max(1, p_in // taps))
-            yield place.option("output-stationary", pace, steps, **fields)
-            if leaves is not None and p_out == 1 and window == Window():
-                group = leaves.stride[0]
-                yield place.option("output-stationary", pace, steps, **fields, group=group,
-                                   first=first_group(leaves, y.height, group))
+            if not overlapping:
+                yield place.option("output-stationary", pace, steps, **fields)
+            if together != Window() and p_out == 1:
+                yield place.option("output-stationary", pace, steps, **fields, together=together)
 
 
-def _groups_wanted(graph: Graph, node: Conv) -> Window | None:
-    """Return the window whose rows come best in groups: that of the only reader, if it skips rows."""
+def _together(graph: Graph, node: Conv, keep: Keep) -> Window:
+    """Return which rows of a pointwise layer should leave together.
+
+    Those of a window of the only reader, if they are to be kept where they are narrow; or as many as it
+    skips.
+    """
+    if node.output == graph.output or node.window != Window():
+        return Window()
     match [*graph.consumers(node.output)]:
-        case [Conv(depthwise=True) | Pool() as reader] if (
-                node.output != graph.output and reader.window.kernel[0] >= reader.window.stride[0] > 1):
-            return reader.window
-    return None
+        case [Conv(depthwise=True) | Pool() as reader]:
+            kernel, stride = reader.window.kernel[0], reader.window.stride[0]
+            x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
+            if keep == "narrow" and kernel > stride and x.channels < y.channels:
+                return whole(reader.window)
+            if kernel >= stride > 1:
+                return strides(reader.window, y.height)
+    return Window()
 
 
-def _window(place: _Place, node: Conv | Pool, group: int) -> Iterator[Option]:
+def _window(place: _Place, node: Conv | Pool, together: Window) -> Iterator[Option]:
     kind: Kind = ("depthwise" if isinstance(node, Conv)
                   else "max-pool" if node.kind == "max" else "average-pool")
     channels, copies = place.x.channels, place.y.channels // place.x.channels
+    group, overlapping = together.kernel[0], together.kernel > together.stride
     passing = passing_groups(node.window, place.x.height, group)
     taps = node.window.taps
     for fold, p_in in place.folds(unrollings(taps), taps * place.y.channels * place.y.height):
         selects = -(-node.window.taps // p_in)
         rows = iter(place.pace)
-        arriving = [sum(next(rows) for arrives in each.arrives if arrives) for each in passing]
+        arriving = [next(rows) if overlapping else sum(next(rows) for arrives in each.arrives if arrives)
+                    for each in passing]
         evenly = [time for time, each in zip(arriving, passing, strict=True) if each.emits and time]
         steps = 1
         if kind != "max-pool":

@@ -53,8 +53,8 @@ def draw(graph: Graph, plan: Plan, path: Path) -> None:
         for line, node in enumerate(graph.nodes):
             format = formats[node.output]
             for frame, row, start, end in bars(timing.cycles[node.name], format):
-                thickness = 0.84 / format.group
-                top = line - 0.42 + thickness * ((row - format.first) % format.group)
+                thickness = 0.84 / format.together.stride[0]
+                top = line - 0.42 + thickness * ((row + format.together.pads[0]) % format.together.stride[0])
                 colour = matplotlib.colormaps[_COLOURS[frame]](0.3 + 0.65 * row / format.height)
                 shapes.setdefault(colour, []).append(
                     [(start, top), (end, top), (end, top + thickness), (start, top + thickness)])

@@ -2,6 +2,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from headrace.hdl.geometry import Window
+
 Kind = Literal["output-stationary", "input-stationary", "depthwise", "max-pool", "average-pool",
                "global-pool", "add", "lookup", "concat", "upsample"]
 
@@ -23,8 +25,7 @@ class LayerPlan:
     drain: bool = False  # finished sums wait in a ring of their own
     patience: int = 0  # cycles that the last row of a frame waits for the next frame's first
     shortcut_rows: tuple[int, ...] = ()  # rows held of each operand
-    group: int = 1  # rows that leave together
-    first: int = 1  # rows in the first group of them
+    together: Window = Window()  # of rows that leave together
     fold: int = 1  # columns that each lane serves in turn
     paired: bool = False  # neighbour lanes' products come from one multiplier
 

@@ -38,6 +38,7 @@ class LayerRow:
     busy: float  # part of a frame that it needs; the highest binds the others
     waits: float  # part of the time that its output is there and not taken
     state_bits: int  # kept in rings: windows, landing rows, unfinished and finished sums, shortcuts
+    window_bits: int  # those of them that are rows of a window, but for the newest, which are in use
     state_bound: int  # what any machine keeps that reads a row once: K - S rows, a row of sums, of a shortcut
     latency: int  # cycles from the first input of the network to the first beat of its output
 
@@ -64,6 +65,7 @@ class PlanTable:
                 "first_frame_latency": plan.first_frame_latency, "multipliers": plan.multipliers,
                 "dsps": plan.dsps, "use": self.use, "binding": self.binding.name,
                 "state_bits": sum(row.state_bits for row in self.rows),
+                "window_bits": sum(row.window_bits for row in self.rows),
                 "state_bound": sum(row.state_bound for row in self.rows),
                 "layers": [asdict(row) for row in self.rows]}
 
@@ -88,6 +90,7 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
                 cycles_per_row=frame / graph.tensors[node.output].height,
                 use=products[node.name] / (planned.multipliers * frame) if planned.multipliers else 0.0,
                 busy=planned.cycles / frame, waits=timing.waits[node.name], state_bits=kept,
+                window_bits=_window_bits(layer),
                 state_bound=bound, latency=timing.cycles[node.name][0])
 
     return PlanTable(plan, tuple(rows()))
@@ -106,6 +109,18 @@ def _rom(layer: Any) -> tuple[int, int]:
     return 0, 0
 
 
+def _window_bits(layer: Any) -> int:
+    """Return the bits of the rows that come again in the next place of a window."""
+    match layer:
+        case OutputStationary():
+            (x, _), rows = layer.formats, layer.hold.kernel[0] - layer.hold.stride[0]
+        case Depthwise() | MaxPool():
+            (x, _), rows = layer.formats, layer.window.kernel[0] - layer.formats[0].group
+        case _:
+            return 0
+    return x.channels * x.width * x.shape.width * max(0, rows)
+
+
 def _state(layer: Any) -> tuple[int, int]:
     """Return the bits that a layer's rings hold, and the least."""
     match layer:
@@ -113,7 +128,7 @@ def _state(layer: Any) -> tuple[int, int]:
             x, _ = layer.formats
             row = x.channels * x.width * x.shape.width
             kernel, stride = layer.hold.kernel[0], layer.hold.stride[0]
-            least = max(0, layer.window.kernel[0] - layer.window.stride[0])
+            least = max(0, kernel - stride)
             return row * (kernel + layer.banks * min(kernel, stride)), row * least
         case InputStationary():
             _, y = layer.formats
@@ -123,7 +138,7 @@ def _state(layer: Any) -> tuple[int, int]:
             x, _ = layer.formats
             row = x.channels * x.width * x.shape.width
             kernel, stride = layer.window.kernel[0], layer.window.stride[0]
-            return row * max(0, kernel - x.group), row * max(0, kernel - stride)
+            return row * max(0, kernel - x.group), row * max(0, kernel - max(stride, x.group))
         case GlobalPool():
             x, _ = layer.formats
             return x.channels * layer.sum.width, x.channels * layer.sum.width

@@ -20,7 +20,7 @@ from headrace.gen.errors import HeadraceError
 from headrace.gen.folding import Alike, Folding
 from headrace.gen.graph import Conv, Graph, Node
 from headrace.gen.info import info
-from headrace.gen.options import Option, options
+from headrace.gen.options import Keep, Option, options
 from headrace.gen.plan import Plan
 
 _FRAMES = 4  # the cycle model is asked for; the last ones come steadily
@@ -44,20 +44,22 @@ def default_budget(graph: Graph) -> int:
                max(4 * tensor.channels * tensor.height for tensor in graph.tensors.values()))
 
 
-def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold: int | None = None) -> Plan:
+def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold: int | None = None,
+         keep: Keep = "wide") -> Plan:
     """Plan a network for at most so many cycles between frames, back to back.
 
     Without a number, :py:`default_budget()` is aimed at, or what the slowest layer needs if that is more, and
     the nearest to it that was found is returned. With :py:`paired`, lanes share multipliers in pairs wherever
     they can, which changes no cycle. :py:`fold` is the most columns that a lane may serve: by default one,
-    or with a number of cycles as many as leave it time.
+    or with a number of cycles as many as leave it time. :py:`keep` says where the rows of depthwise layers
+    are kept: "narrow" where a wide tensor is computed from a narrow one, which is kept instead.
 
     Raises
     ------
     :exc:`HeadraceError`
         If a layer, or the layers together, cannot be that fast.
     """
-    choice = _Choice(graph, 1 if cycles is None and fold is None else fold)
+    choice = _Choice(graph, 1 if cycles is None and fold is None else fold, keep)
     budget = default_budget(graph) if cycles is None else cycles
     while True:
         try:
@@ -104,8 +106,8 @@ def unrolled(graph: Graph, *, paired: bool = False) -> Plan:
 class _Choice:
     """Plans every layer of a network for a number of cycles per frame."""
 
-    def __init__(self, graph: Graph, fold: int | None) -> None:
-        self.graph, self.folding = graph, Folding(graph, fold)
+    def __init__(self, graph: Graph, fold: int | None, keep: Keep) -> None:
+        self.graph, self.folding, self.keep = graph, Folding(graph, fold), keep
         self.multiplications = info(graph).multiplications
         self._held: dict[tuple[Any, ...], tuple[int, ...]] = {}
 
@@ -118,7 +120,7 @@ class _Choice:
             for node in self.graph.nodes:
                 folds, alike = self._folds(node, made, whole), self.folding.alike(node.output)
                 held[node.name] = self._rows(node, made, held)
-                possible = list(options(self.graph, node, each, made, held[node.name], folds))
+                possible = list(options(self.graph, node, each, made, held[node.name], folds, self.keep))
                 fast = [option for option in possible if option.layer.cycles <= each]
                 if not fast and folds != (1,) and alike not in whole:
                     whole.add(alike)
@@ -180,4 +182,4 @@ def _cost(option: Option, channels: int, frame: float) -> tuple[float, ...]:
     sums = layer.drain * channels * layer.fold
     area = (layer.multipliers + layer.lanes * (3 / layer.requantise_steps + sums / 256)
             + option.chosen * (layer.fold - 1) * _CHOICE)
-    return (-layer.group, area + frame * max(option.pace), layer.p_in * layer.p_out, layer.p_in)
+    return (-layer.together.kernel[0], area + frame * max(option.pace), layer.p_in * layer.p_out, layer.p_in)

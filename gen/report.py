@@ -153,8 +153,8 @@ def plan_table(table: PlanTable) -> Any:
         f"{plan.first_frame_latency:,} cycles; {plan.multipliers:,} multipliers in {plan.dsps:,} DSPs, "
         f"{table.use:.1%} in use",
         f"binding: {table.binding.name}, busy {table.binding.busy:.0%} of the time",
-        f"state in rings: {content['state_bits']:,} bits; at least {content['state_bound']:,} for windows of "
-        "the same layers, sums and shortcuts")
+        f"state in rings: {content['state_bits']:,} bits, {content['window_bits']:,} of them rows of "
+        f"windows; at least {content['state_bound']:,} for windows of the same layers, sums and shortcuts")
 
 
 def with_lines(table: Any, lines: Iterable[str]) -> Any:

@@ -55,9 +55,21 @@ class PassingGroup:
     inside: list[bool]
 
 
-def first_group(window: Window, height: int, group: int) -> int:
-    """Return how many rows of the image come in the first group that has any."""
-    return next(filter(None, (sum(g.arrives) for g in passing_groups(window, height, group))))
+def strides(window: Window, height: int) -> Window:
+    """Return how the rows of an image go in groups, one for each stride of a window that they pass later.
+
+    The first and the last group may be shorter.
+    """
+    stride = window.stride[0]
+    first = next(filter(None, (sum(group.arrives) for group in passing_groups(window, height, stride))))
+    above = stride - first
+    return Window((stride, 1), (stride, 1), (above, 0, -(height + above) % stride, 0))
+
+
+def whole(window: Window) -> Window:
+    """Return how rows go in groups, one for each place of a window; they overlap if it steps by less."""
+    top, _, bottom, _ = window.pads
+    return Window((window.kernel[0], 1), (window.stride[0], 1), (top, 0, bottom, 0))
 
 
 def merges(groups: list[PassingGroup]) -> bool:
@@ -69,9 +81,12 @@ def passing_groups(window: Window, height: int, group: int) -> list[PassingGroup
     """Return the groups that a layer takes through a window of ``K`` rows, :py:`group` rows at a time.
 
     Groups are aligned so that every output row's window ends with a group. The first and the last may be
-    shorter, or all padding.
+    shorter, or all padding. Groups of ``K`` rows that overlap are whole windows.
     """
     rows, _ = window.output_size(height, 1 << 30)
+    if group == window.kernel[0] > window.stride[0]:
+        return [PassingGroup(arrives=tuple(inside), emits=True, inside=inside) for inside in (
+            window.inside(window.first_row(row), height) for row in range(rows))]
     first_end = window.first_row(0) + window.kernel[0] - 1
     assert group in (1, window.stride[0])
     per_output = window.stride[0] // group
@@ -97,12 +112,6 @@ class HeldGroup:
     lands: tuple[bool, ...]  # which landing rows it takes
     emits: bool
     inside: list[bool]
-
-
-def holding(height: int, group: int, first: int) -> Window:
-    """Return the window of a layer that holds each group of rows, the first of them shorter."""
-    above = group - first
-    return Window((group, 1), (group, 1), (above, 0, -(height + above) % group, 0))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.fold import in_turn
-from headrace.hdl.geometry import Image, Window, held_groups, holding
+from headrace.hdl.geometry import Image, Window, held_groups
 from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.lane_pair import place_lanes
 from headrace.hdl.requantisation import Requantisation
@@ -28,8 +28,10 @@ class OutputStationary(Layer):
     The input is held up only while a row has nowhere to land. Where the output is folded, every sweep is made
     for each column that a lane serves before the next.
 
-    A pointwise layer can hold a group of rows, and send them as one (:py:`o.group`): a turn is then a group,
-    and every sweep is made for each of its rows before the next.
+    A pointwise layer can hold a group of rows, and send them as one (:py:`o.together`): a turn is then a
+    group, and every sweep is made for each of its rows before the next. Groups that overlap are the windows
+    of the layer behind, which then keeps no rows: they are kept here, where there are fewer channels, and
+    computed anew for each window.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ class OutputStationary(Layer):
         if o.group > 1:
             if window != Window() or p_out != 1:
                 raise ValueError("Only a pointwise layer with p_out of 1 can send groups of rows")
-            self.hold = holding(i.height, o.group, o.first)
+            self.hold = o.together
         if o.fold > 1 and p_out > 1:
             raise ValueError(f"p_out must be 1 where columns are folded, not {p_out!r}")
         self.formats = i, o

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from amaranth import Array, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream
 
+from headrace.hdl.geometry import Window
+
 
 @dataclass(frozen=True)
 class RowFormat:
@@ -16,7 +18,7 @@ class RowFormat:
     One beat is one channel of one image row, all columns side by side. Order: group of rows by group of
     rows, from top to bottom; inside a group, channel by channel; inside a channel, row by row; inside a row,
     :py:`fold` beats of :py:`lanes` columns each, from left to right. With a fold of 1 a beat is the whole
-    row. A group is :py:`group` rows, the first group :py:`first`, the last what remains.
+    row. A group is what a window that moves over the rows sees of them, by default one; groups may overlap.
     """
 
     channels: int
@@ -24,20 +26,23 @@ class RowFormat:
     lanes: int
     shape: Shape  # of one activation
     fold: int = 1
-    group: int = 1
-    first: int = 1
+    together: Window = Window()  # of rows
 
     def __post_init__(self) -> None:
         if self.fold < 1:
             raise ValueError(f"Fold must be a positive integer, not {self.fold!r}")
-        if not 1 <= self.first <= self.group:
-            raise ValueError(f"First must be 1 to {self.group}, not {self.first!r}")
+
+    @property
+    def group(self) -> int:
+        """Rows of a group, but for what of its window is outside the image."""
+        return self.together.kernel[0]
 
     @property
     def groups(self) -> list[range]:
         """The rows of each group."""
-        starts = [0, *range(self.first, self.height, self.group)]
-        return [range(start, end) for start, end in zip(starts, [*starts[1:], self.height], strict=True)]
+        count, _ = self.together.output_size(self.height, 1)
+        starts = map(self.together.first_row, range(count))
+        return [range(max(start, 0), min(start + self.group, self.height)) for start in starts]
 
     def order(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return row, channel and fold step of each beat of a frame."""
@@ -58,7 +63,7 @@ class RowFormat:
     @property
     def beats(self) -> int:
         """Beats of one frame."""
-        return self.height * self.row_beats
+        return sum(map(len, self.groups)) * self.row_beats
 
     @property
     def layout(self) -> data.ArrayLayout:

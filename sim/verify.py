@@ -144,14 +144,25 @@ def pack(x: Integers, tensor: Tensor) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(x.transpose(0, 2, 1, 3)).astype(np.uint8).reshape(-1, tensor.width)
 
 
+def received(payload: npt.NDArray[np.uint8], format: RowFormat) -> npt.NDArray[np.int16]:
+    """Return the beats of the whole frames in a stream: frames x beats x lanes."""
+    beats = payload[:len(payload) // format.beats * format.beats].reshape(-1, format.beats, format.lanes)
+    return (beats.view(np.int8) if format.shape.signed else beats).astype(np.int16)
+
+
 def unpack(payload: npt.NDArray[np.uint8], format: RowFormat) -> npt.NDArray[np.int16]:
     """Return the whole images in a stream of beats."""
-    beats = payload[:len(payload) // format.beats * format.beats].reshape(-1, format.beats, format.lanes)
-    values = np.zeros((len(beats), format.channels, format.height, format.fold, format.lanes), np.uint8)
+    beats = received(payload, format)
+    values = np.zeros((len(beats), format.channels, format.height, format.fold, format.lanes), np.int16)
     rows, channels, steps = format.order()
     values[:, channels, rows, steps] = beats
-    images = values.reshape(*values.shape[:3], format.width)
-    return (images.view(np.int8) if format.shape.signed else images).astype(np.int16)
+    return values.reshape(*values.shape[:3], format.width)
+
+
+def sent(images: Integers, format: RowFormat) -> Integers:
+    """Return the beats that carry images: frames x beats x lanes."""
+    rows, channels, steps = format.order()
+    return images.reshape(*images.shape[:3], format.fold, format.lanes)[:, channels, rows, steps]
 
 
 def compare(graph: Graph, plan: Plan, x: Integers, beats: dict[str, Beats]) -> Result:
@@ -161,11 +172,11 @@ def compare(graph: Graph, plan: Plan, x: Integers, beats: dict[str, Beats]) -> R
     mismatches, firsts = {}, []
     for node in graph.nodes:
         seen, format = beats[node.name], formats[node.output]
-        values = unpack(seen.payload, format)
-        wanted = expected[node.output][:len(values)]
-        mismatches[node.name] = int((values != wanted).sum()) + expected[node.output][len(values):].size
+        wanted = sent(expected[node.output], format)
+        values = received(seen.payload, format)[:len(wanted)]
+        mismatches[node.name] = int((values != wanted[:len(values)]).sum()) + wanted[len(values):].size
         firsts += [(seen.cycle[index], mismatch) for index, mismatch
-                   in _differences(node.name, values, wanted, format)]
+                   in _differences(node.name, values, wanted[:len(values)], format)]
     ends = beats["o"].cycle[out.beats - 1::out.beats]
     first = min(firsts, key=lambda item: int(item[0]), default=(0, None))[1]
     return Result(len(x), plan.multipliers, beats, unpack(beats["o"].payload, out), mismatches, first,
@@ -174,13 +185,11 @@ def compare(graph: Graph, plan: Plan, x: Integers, beats: dict[str, Beats]) -> R
 
 def _differences(name: str, values: Integers, wanted: Integers,
                  format: RowFormat) -> Iterator[tuple[int, Mismatch]]:
-    """Yield the first difference in stream order, with the number of its beat."""
+    """Yield the first difference, with the number of its beat."""
     rows, channels, steps = format.order()
-    differ = (values != wanted).reshape(*values.shape[:3], format.fold, format.lanes)
-    where = np.argwhere(differ[:, channels, rows, steps])
+    where = np.argwhere(values != wanted)
     if len(where):
-        frame, beat, lane = (int(index) for index in where[0])
-        row, channel, column = int(rows[beat]), int(channels[beat]), int(steps[beat]) * format.lanes + lane
-        at = frame, channel, row, column
-        yield (frame * format.beats + beat,
-               Mismatch(name, frame, row, channel, column, int(values[at]), int(wanted[at])))
+        frame, beat, lane = at = tuple(int(index) for index in where[0])
+        column = int(steps[beat]) * format.lanes + lane
+        yield (frame * format.beats + beat, Mismatch(
+            name, frame, int(rows[beat]), int(channels[beat]), column, int(values[at]), int(wanted[at])))

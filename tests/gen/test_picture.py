@@ -3,17 +3,20 @@ import re
 from pathlib import Path
 
 import pytest
+from amaranth import unsigned
 
 from headrace.gen.cli import main
 from headrace.gen.onnx_import import load
 from headrace.gen.picture import FRAMES, bars
 from headrace.gen.planner import plan
+from headrace.hdl.geometry import Window
 from headrace.hdl.rows import RowFormat
 
 
 def test_rows_that_leave_together() -> None:
     """Three rows of two channels: the first alone, the others as a group, channel by channel."""
-    format = RowFormat(channels=2, height=3, lanes=1, shape=8, group=2, first=1)  # type: ignore[arg-type]
+    format = RowFormat(channels=2, height=3, lanes=1, shape=unsigned(8),
+                       together=Window((2, 1), (2, 1), (1, 0, 0, 0)))
     assert list(bars([0, 2, 5, 6, 7, 9, 10], format)) == [(0, 0, 0, 3), (0, 1, 5, 8), (0, 2, 6, 10)]
 
 

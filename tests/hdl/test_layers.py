@@ -8,7 +8,7 @@ import pytest
 from amaranth import signed, unsigned
 
 import streams
-from headrace.hdl.geometry import Window, first_group
+from headrace.hdl.geometry import Window, strides, whole
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.output_stationary import OutputStationary
@@ -22,6 +22,15 @@ HALVE_TORCH = Window((3, 3), (2, 2), (1, 1, 1, 1))
 TALL = Window((10, 4), (2, 2), (4, 1, 5, 1))
 SKIP = Window((1, 1), (2, 2), (0, 0, 0, 0))
 POINT = Window()
+
+
+def by_strides(window: Window) -> Any:
+    return lambda height: strides(window, height)
+
+
+def by_windows(window: Window) -> Any:
+    return lambda height: whole(window)
+
 
 # name: (layer, input C x H x W, output channels, window, options)
 LAYERS: dict[str, tuple[Any, tuple[int, int, int], int, Window, dict[str, Any]]] = {
@@ -39,9 +48,11 @@ LAYERS: dict[str, tuple[Any, tuple[int, int, int], int, Window, dict[str, Any]]]
     "widen": (OutputStationary, (4, 3, 5), 6, POINT, dict(p_in=1, p_out=1)),
     "widen-parallel": (OutputStationary, (4, 3, 5), 6, POINT, dict(p_in=2, p_out=3)),
     "widen-unrolled": (OutputStationary, (4, 3, 2), 6, POINT, dict(p_in=4, p_out=6)),
-    "widen-pairs": (OutputStationary, (4, 5, 3), 6, POINT, dict(p_in=2, p_out=1, leaves=HALVE)),
-    "widen-pairs-first": (OutputStationary, (4, 6, 3), 6, POINT, dict(p_in=4, p_out=1, leaves=HALVE)),
-    "widen-pairs-torch": (OutputStationary, (4, 6, 3), 3, POINT, dict(p_in=1, p_out=1, leaves=HALVE_TORCH)),
+    "widen-pairs": (OutputStationary, (4, 5, 3), 6, POINT, dict(p_in=2, p_out=1, leaves=by_strides(HALVE))),
+    "widen-pairs-first": (OutputStationary, (4, 6, 3), 6, POINT, dict(p_in=4, p_out=1,
+                                                                       leaves=by_strides(HALVE))),
+    "widen-pairs-torch": (OutputStationary, (4, 6, 3), 3, POINT, dict(p_in=1, p_out=1,
+                                                                       leaves=by_strides(HALVE_TORCH))),
     "dense": (OutputStationary, (2, 4, 5), 4, SAME, dict(p_in=1, p_out=1)),
     "dense-banks": (OutputStationary, (2, 4, 5), 4, SAME, dict(p_in=3, p_out=4, banks=2)),
     "dense-halve-banks": (OutputStationary, (3, 7, 6), 4, HALVE_TORCH, dict(p_in=9, p_out=4, banks=2)),
@@ -82,8 +93,8 @@ LAYERS: dict[str, tuple[Any, tuple[int, int, int], int, Window, dict[str, Any]]]
     "widen-folded": (OutputStationary, (4, 3, 6), 5, POINT, dict(p_in=2, p_out=1, folds=(3, 2))),
     "widen-folds": (OutputStationary, (4, 3, 6), 5, POINT, dict(p_in=1, p_out=1, folds=(1, 6))),
     "widen-unfolds": (OutputStationary, (4, 3, 6), 5, POINT, dict(p_in=4, p_out=2, folds=(2, 1))),
-    "widen-pairs-folded": (OutputStationary, (4, 5, 6), 6, POINT, dict(p_in=2, p_out=1, leaves=HALVE,
-                                                                       folds=(2, 3))),
+    "widen-pairs-folded": (OutputStationary, (4, 5, 6), 6, POINT, dict(p_in=2, p_out=1, folds=(2, 3),
+                                                                        leaves=by_strides(HALVE))),
     "dense-folded": (OutputStationary, (2, 4, 6), 4, SAME, dict(p_in=1, p_out=1, folds=(2, 2))),
     "dense-folded-row": (OutputStationary, (4, 4, 6), 4, SAME, dict(p_in=18, p_out=1, folds=(3, 6), banks=2)),
     "dense-folded-tall": (OutputStationary, (1, 7, 8), 4, TALL, dict(p_in=4, p_out=1, folds=(4, 2))),
@@ -95,6 +106,16 @@ LAYERS: dict[str, tuple[Any, tuple[int, int, int], int, Window, dict[str, Any]]]
     "depthwise-folded-pairs": (Depthwise, (3, 6, 8), 3, HALVE, dict(p_in=3, pairs=True, folds=(2, 2))),
     "depthwise-folded-patient": (Depthwise, (3, 4, 6), 3, SAME, dict(p_in=3, patience=4, folds=(2, 2))),
     "max-folded": (MaxPool, (3, 5, 8), 3, Window((3, 3), (2, 2), (1, 1, 1, 1)), dict(p_in=3, folds=(4, 2))),
+    "widen-windows": (OutputStationary, (4, 5, 3), 6, POINT, dict(p_in=2, p_out=1, leaves=by_windows(SAME))),
+    "widen-windows-halve": (OutputStationary, (4, 6, 4), 6, POINT, dict(p_in=4, p_out=1, banks=2,
+                                                                        leaves=by_windows(HALVE))),
+    "widen-windows-five": (OutputStationary, (4, 6, 4), 6, POINT, dict(
+        p_in=1, p_out=1, leaves=by_windows(Window((5, 5), (1, 1), (2, 2, 2, 2))), folds=(2, 2))),
+    "depthwise-windows": (Depthwise, (3, 6, 6), 3, SAME, dict(p_in=3, windows=True)),
+    "depthwise-windows-halve": (Depthwise, (3, 5, 6), 3, HALVE, dict(p_in=9, windows=True, folds=(3, 3))),
+    "depthwise-windows-seven": (Depthwise, (2, 8, 6), 2, Window((7, 7), (2, 2), (3, 3, 3, 3)),
+                                dict(p_in=7, windows=True)),
+    "max-windows": (MaxPool, (3, 5, 6), 3, Window((3, 3), (2, 2), (1, 1, 1, 1)), dict(p_in=3, windows=True)),
     "global-folded": (GlobalPool, (5, 3, 4), 5, Window((3, 4)), dict(folds=(2, 1))),
 }
 
@@ -112,16 +133,20 @@ def make(name: str, *, steps: int, tie: int | None, shape: Any,
          scaling: Requantisation | None = None, paired: bool = False) -> tuple[Any, np.ndarray]:
     kind, (channels, height, width), outputs, window, options = LAYERS[name]
     options = dict(options)
-    group = window.stride[0] if options.pop("pairs", False) else 1
+    arrives = POINT
+    if options.pop("pairs", False):
+        arrives = strides(window, height)
+    elif options.pop("windows", False):
+        arrives = whole(window)
     rng = np.random.default_rng(list(f"{name}/{steps}/{tie}".encode()))
     rows, columns = window.output_size(height, width)
-    leaves = options.pop("leaves", POINT)  # the window whose groups the output has
+    leaves = options.pop("leaves", lambda _: POINT)(rows)  # the rows of the output that go together
     fold_in, fold_out = options.pop("folds", (1, 1))
     common: dict[str, Any] = dict(
         i=RowFormat(channels=channels, height=height, lanes=width // fold_in, shape=shape, fold=fold_in,
-                    group=group, first=first_group(window, height, group)),
+                    together=arrives),
         o=RowFormat(channels=outputs, height=rows, lanes=columns // fold_out, shape=shape, fold=fold_out,
-                    group=leaves.stride[0], first=first_group(leaves, height, leaves.stride[0])))
+                    together=leaves))
     if kind is not MaxPool:
         random = requantisation(rng, outputs, tie=tie, shape=shape)
         common |= dict(scaling=scaling or random, requantise_steps=steps, sum=signed(20))

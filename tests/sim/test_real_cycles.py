@@ -1,5 +1,6 @@
 """The cycle model against the compiled hardware of real networks, beat by beat, at several budgets."""
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -33,11 +34,12 @@ def check(graph: Graph, layout: Plan, x: np.ndarray) -> verify.Result:
     return result
 
 
-@pytest.mark.parametrize("budget, paired", ((512, False), (512, True), (1000, False), (1000, True),
-                                            (1500, False)))
-def test_digits(digits: Path, digits_images: Path, budget: int, paired: bool) -> None:
+@pytest.mark.parametrize("budget, options", (
+    (512, {}), (512, {"paired": True}), (1000, {"fold": 1, "paired": True}), (1500, {}),
+    (4000, {"paired": True}), (1000, {"keep": "narrow"}), (4000, {"keep": "narrow"})))
+def test_digits(digits: Path, digits_images: Path, budget: int, options: dict[str, Any]) -> None:
     graph = load(digits)
-    layout = plan(graph, cycles=budget, paired=paired)
+    layout = plan(graph, cycles=budget, **options)
     result = check(graph, layout, inputs.load([digits_images], graph)[:4])
     assert result.cycles_per_frame == layout.cycles_per_frame <= budget
 
