@@ -62,6 +62,6 @@ def test_narrow_rows_of_mobilenet(shared: Path) -> None:
     result = verify.run(graph, layout, inputs.load([golden], graph)[:1])
     assert not any(result.mismatches.values()), str(result.first)
     np.testing.assert_array_equal(result.output.ravel(), np.load(golden)["y"][0].ravel())
-    print(f"{bits / 8:,.0f} bytes in windows, {layout.multipliers} multipliers, {layout.cycles_per_frame} cycles "
-          f"per frame, first frame after {result.first_frame_latency}, 0 mismatches in "
+    print(f"{bits / 8:,.0f} bytes in windows, {layout.multipliers} multipliers, {layout.cycles_per_frame} "
+          f"cycles per frame, first frame after {result.first_frame_latency}, 0 mismatches in "
           f"{len(result.mismatches)} layers")
