@@ -121,8 +121,8 @@ def parser(runs: Mapping[str, Callable[[Any], int]]) -> argparse.ArgumentParser:
 def _add_means(added: Any) -> None:
     """What makes a design small."""
     added.add_argument("--fold", type=_positive, metavar="N",
-                       help="the most columns that a lane may serve in turn (default: as many as leave "
-                            "time for --cycles or --fit, else 1)")
+                       help="the most columns that a lane may serve in turn (default: as many as it has time "
+                            "for if --cycles or --fit ask for less than a pixel per clock, else 1)")
     added.add_argument("--keep", choices=get_args(Keep), default="wide",
                        help="rows of depthwise windows: wide, at their input (default), or narrow, at the "
                             "input of the layer before, which computes them anew for each window")

@@ -50,16 +50,20 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold:
 
     Without a number, :py:`default_budget()` is aimed at, or what the slowest layer needs if that is more, and
     the nearest to it that was found is returned. With :py:`paired`, lanes share multipliers in pairs wherever
-    they can, which changes no cycle. :py:`fold` is the most columns that a lane may serve: by default one,
-    or with a number of cycles as many as leave it time. :py:`keep` says where the rows of depthwise layers
-    are kept: "narrow" where a wide tensor is computed from a narrow one, which is kept instead.
+    they can, which changes no cycle. :py:`fold` is the most columns that a lane may serve: by default as many
+    as leave it time if less than a pixel per clock is asked for, otherwise one. :py:`keep` says where the
+    rows of depthwise layers are kept: "narrow" where a wide tensor is computed from a narrow one, which is
+    kept instead.
 
     Raises
     ------
     :exc:`HeadraceError`
         If a layer, or the layers together, cannot be that fast.
     """
-    choice = _Choice(graph, 1 if cycles is None and fold is None else fold, keep)
+    image = graph.tensors[graph.input]
+    if fold is None and (cycles is None or cycles <= image.height * image.width):
+        fold = 1
+    choice = _Choice(graph, fold, keep)
     budget = default_budget(graph) if cycles is None else cycles
     while True:
         try:
