@@ -5,21 +5,14 @@ Each public function has the control of one component of :mod:`headrace.hdl` and
 from collections.abc import Sequence
 
 from headrace.gen.cycle_channel import Channel, Process, Queue, Scheduler
-from headrace.gen.cycle_parts import collect, drain, held_rows, register, requantise
+from headrace.gen.cycle_parts import collect, drain, first_step, held_rows, register, requantise
 from headrace.hdl.branch import Add
-from headrace.hdl.collect import slots
 from headrace.hdl.concat import Concat
-from headrace.hdl.geometry import held_groups, merges, passing_groups
+from headrace.hdl.geometry import held_groups
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.output_stationary import OutputStationary
 from headrace.hdl.upsample import Upsample
-from headrace.hdl.window import Depthwise, MaxPool, collected
-
-
-def _first_step(words: int) -> int:
-    """Return the cycle of the first step where a ROM of so many words has to be read; one is a constant."""
-    return 0 if words == 1 else 1
 
 
 def output_stationary(layer: OutputStationary, inputs: Sequence[Channel], o: Channel,
@@ -62,7 +55,7 @@ def _sweeps(layer: OutputStationary, landed: Sequence[Sequence[Queue]], free: Se
     i, o = layer.formats
     groups, _ = held_groups(layer.hold, i.height)
     span = layer.words * layer.selects
-    time, bank = _first_step(layer.sweeps * span), 0
+    time, bank = first_step(layer.sweeps * span), 0
     while True:
         for group in groups:
             slots = [slot for slot, lands in enumerate(group.lands) if lands]
@@ -105,7 +98,7 @@ def input_stationary(layer: InputStationary, inputs: Sequence[Channel], o: Chann
 
 
 def _sums(layer: InputStationary, i: Channel, sums: Channel) -> Process:
-    time = _first_step(layer.groups * layer.turns)
+    time = first_step(layer.groups * layer.turns)
     while True:
         for group in range(layer.groups):
             while i.offered is None:
@@ -120,67 +113,6 @@ def _sums(layer: InputStationary, i: Channel, sums: Channel) -> Process:
                         yield sums
                     time = sums.taken + 1
             i.take(time - 1)
-
-
-def window(layer: Depthwise | MaxPool, inputs: Sequence[Channel], o: Channel,
-           scheduler: Scheduler) -> list[Process]:
-    (i,) = inputs
-    x, _ = layer.formats
-    done, processes = Channel(scheduler), []
-    if x.group > 1 or x.fold > 1:
-        groups = passing_groups(layer.window, x.height, x.group)
-        takes, words = collected(groups, x)
-        whole = Channel(scheduler)
-        processes.append(collect(i, whole, slots(takes, x.fold), words))
-        i = whole
-    if isinstance(layer, MaxPool):
-        return [*processes, _pass_window(layer, i, done, 0), register(done, o)]
-    return [*processes, _pass_window(layer, i, done, _first_step(layer.rom_depth)),
-            requantise(layer.requantise, done, o)]
-
-
-def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: int) -> Process:
-    """Mirror :py:`headrace.hdl.window.pass_window()` from the cycle of the first possible step"""
-    x, y = layer.formats
-    groups = passing_groups(layer.window, x.height, x.group)
-    joins, last = merges(groups), len(groups) - 1
-    selects, copies = layer.selects, y.channels // x.channels * y.fold
-    number, ahead = 0, 0
-    while True:
-        group, joined = groups[number], 0
-        for channel in range(x.channels):
-            waits = any(group.arrives) and channel >= ahead
-            may_join = joins and number == last and joined == channel
-            if waits:
-                while i.offered is None:
-                    yield i
-                time = max(time, i.offered)
-            elif may_join and layer.patience:
-                if i.offered is None:
-                    i.ask(time + layer.patience)
-                    yield i
-                waited = time + layer.patience
-                time = waited if i.offered is None else min(waited, max(time, i.offered))
-            for _ in range(copies if group.emits else 0):
-                done.offer(time + selects - 1)
-                while done.offered is not None:
-                    yield done
-                time = done.taken + 1
-            if not group.emits:
-                time += 1
-            if waits:
-                i.take(time - 1)
-            elif may_join:
-                if i.offered is None:
-                    i.ask(time - 1)
-                    yield i
-                if i.offered is not None and i.offered < time:
-                    i.take(time - 1)
-                    joined += 1
-        if number < last:
-            number, ahead = number + 1, 0
-        else:
-            number, ahead = (1, 0) if joined == x.channels else (0, joined)
 
 
 def global_pool(layer: GlobalPool, inputs: Sequence[Channel], o: Channel,

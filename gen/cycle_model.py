@@ -6,7 +6,7 @@ and how many cycles lie between. Tests hold the result against the simulated har
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.gen import cycle_layers, cycle_parts
+from headrace.gen import cycle_layers, cycle_parts, cycle_window
 from headrace.gen.cycle_channel import Channel, Process, Scheduler
 from headrace.hdl.branch import Add
 from headrace.hdl.concat import Concat
@@ -85,7 +85,7 @@ def _layer(layer: Any, inputs: list[Channel], o: Channel, scheduler: Scheduler) 
         case InputStationary():
             return cycle_layers.input_stationary(layer, inputs, o, scheduler)
         case Depthwise() | MaxPool():
-            return cycle_layers.window(layer, inputs, o, scheduler)
+            return cycle_window.window(layer, inputs, o, scheduler)
         case GlobalPool():
             return cycle_layers.global_pool(layer, inputs, o, scheduler)
         case Add():

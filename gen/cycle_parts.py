@@ -9,6 +9,11 @@ from headrace.hdl.rows import RowFormat
 from headrace.hdl.scale import Requantise
 
 
+def first_step(words: int) -> int:
+    """Return the cycle of the first step where a ROM of so many words has to be read; one is a constant."""
+    return 0 if words == 1 else 1
+
+
 def source(o: Channel, beats: int | None) -> Process:
     """Offer so many beats, each at once; None is no end of them."""
     for _ in count() if beats is None else range(beats):
