@@ -51,7 +51,7 @@ def mapped(part: Part, family: Family) -> Mapped:
     lut, srl, ff, dsp, bram, kbit, lutram = 0, 0, part.state, 0, 0, 0, 0
     if part.ring is not None and part.in_memory:
         lutram, pointer = lut_memory(family, *part.ring), (part.ring[1] - 1).bit_length()
-        lut, ff = lutram + 2 * pointer, ff + pointer
+        lut, ff = lutram + 2 * pointer, ff + pointer + part.ring[0]
     elif part.ring is not None:
         srl, words = shift_register(family, *part.ring)
         ff += words

@@ -24,7 +24,8 @@ class Ring(wiring.Component):
     turns; whether a word is loaded or turned is a choice at the tail alone. No address, no reset: synthesis
     may map it to shift-register resources.
 
-    On request (:class:`Hierarchy`), long ones are memories made of LUTs, whose oldest word is replaced.
+    On request (:class:`Hierarchy`), long ones are memories made of LUTs, whose oldest word is replaced; the
+    next one waits in a register.
 
     Parameters
     ----------
@@ -65,9 +66,9 @@ class Ring(wiring.Component):
                 m.d.sync += word.eq(i)
             m.d.comb += o.eq(word)
         elif getattr(platform, "fast_rings", False):
-            self._memory(m, i, o, simulated_pieces(len(i)), {})
+            self._memory(m, i, o, simulated_pieces(len(i)))
         elif getattr(platform, "rings", REGISTERS) == LUTRAM and self.depth >= WORTH_LUTRAM:
-            self._memory(m, i, o, [slice(0, len(i))], {"ram_style": "distributed"})
+            self._lut_memory(m, i, o)
         elif self.columns == 1:
             words = Signal(width * self.depth, reset_less=True)
             with m.If(self.shift):
@@ -84,12 +85,24 @@ class Ring(wiring.Component):
                 m.d.comb += o.word_select(index, width).eq(column.o)
         return m
 
-    def _memory(self, m: Module, i: Value, o: Value, pieces: Sequence[slice],
-                attributes: dict[str, str]) -> None:
-        """Describe the same behaviour as memories whose oldest word is replaced."""
+    def _lut_memory(self, m: Module, i: Value, o: Value) -> None:
+        """Describe the same behaviour as a memory whose next word is read ahead into a register."""
+        words: Memory = Memory(shape=len(i), depth=self.depth, init=[], attrs={"ram_style": "distributed"})
+        m.submodules.words = words
+        write, read = words.write_port(), words.read_port(domain="comb")
+        oldest, following = Signal(range(self.depth)), Signal(range(self.depth))
+        ahead = Signal(len(i), reset_less=True)
+        m.d.comb += [following.eq(oldest), write.addr.eq(oldest), write.data.eq(i), write.en.eq(self.shift),
+                     read.addr.eq(following), o.eq(ahead)]
+        with m.If(self.shift):
+            m.d.comb += following.eq(Mux(oldest == self.depth - 1, 0, oldest + 1))
+        m.d.sync += [oldest.eq(following), ahead.eq(read.data)]
+
+    def _memory(self, m: Module, i: Value, o: Value, pieces: Sequence[slice]) -> None:
+        """Describe the same behaviour as memories whose oldest word is replaced: simulation only."""
         oldest = Signal(range(self.depth))
         for index, bits in enumerate(pieces):
-            words: Memory = Memory(shape=bits.stop - bits.start, depth=self.depth, init=[], attrs=attributes)
+            words: Memory = Memory(shape=bits.stop - bits.start, depth=self.depth, init=[])
             m.submodules[f"words{index}"] = words
             write, read = words.write_port(), words.read_port(domain="comb")
             m.d.comb += [write.addr.eq(oldest), write.data.eq(i[bits]), write.en.eq(self.shift)]
