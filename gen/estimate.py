@@ -121,8 +121,8 @@ def _edge(network: Network) -> Iterator[tuple[str, list[Part]]]:
         module="", kind="frame-guard", features={"one": 1, "bits": pixel + (beats - 1).bit_length()},
         state=2 + (beats - 1).bit_length())]
     yield "axi__rows_to_values", [Part(
-        module="", kind="rows-to-values", features={"one": 1, "bits": (o.width - 1) * o.shape.width},
-        state=o.width * o.shape.width + 1 + (o.width - 1).bit_length() + (o.beats - 1).bit_length())]
+        module="", kind="rows-to-values", features={"one": 1, "bits": (o.lanes - 1) * o.shape.width},
+        state=o.lanes * o.shape.width + 1 + (o.lanes - 1).bit_length() + (o.beats - 1).bit_length())]
 
 
 def _total(found: list[Part], family: Family, coefficients: Coefficients) -> Resources:
