@@ -70,7 +70,7 @@ def mapped(part: Part, family: Family) -> Mapped:
             ff -= part.absorbed if family.dsp_absorbs else 0
     bits = part.rom[0] * part.rom[1] if part.rom else 0
     fixed = Resources(lut=srl + lut, ff=ff, dsp=dsp, bram=bram, bram_kbit=kbit, srl=srl, lutram=lutram,
-                      rom_bits=bits)
+                      rom_bits=bits, writable_memories=int(part.in_memory))
     return Mapped(fixed, kind, features)
 
 

@@ -37,7 +37,7 @@ class Part:
     signed factors that are multiplied; ``rom`` words and bits per word; ``ring`` bits per word and words.
     ``state`` are the bits of the registers besides those of ROM and ring, of which a DSP may absorb
     ``absorbed``; ``varying`` are the bits of a ROM's word that are not constant, ``columns`` those of them
-    that differ from each other.
+    that differ from each other, or the columns of a ring that move together.
     """
 
     module: str  # what follows the layer's name; of the layer itself ""
@@ -57,8 +57,10 @@ class Part:
 def parts(layer: Any, rings: str = REGISTERS) -> Iterator[Part]:
     """Yield the parts of a layer's gateware, with rings made of registers or of LUT memory."""
     for part in _parts(layer):
-        long = part.ring is not None and part.ring[1] >= WORTH_LUTRAM
-        yield replace(part, in_memory=long and rings == LUTRAM)
+        if rings == LUTRAM and part.ring is not None and part.ring[1] >= WORTH_LUTRAM:
+            (width, depth), columns = part.ring, max(1, part.columns)  # which are one memory
+            part = replace(part, in_memory=True, ring=(width * columns, depth), copies=part.copies // columns)
+        yield part
 
 
 def _parts(layer: Any) -> Iterator[Part]:
@@ -131,7 +133,8 @@ def _ring(module: str, word: int, columns: int, depth: int, copies: int = 1) -> 
     if depth == 1 or columns == 1:
         yield Part(module=module, kind="ring", copies=copies, ring=(word * columns, depth))
     else:
-        yield Part(module=f"ring__{word}x{depth}", kind="ring", copies=columns * copies, ring=(word, depth))
+        yield Part(module=f"ring__{word}x{depth}", kind="ring", copies=columns * copies, ring=(word, depth),
+                   columns=columns)
 
 
 def _rom(module: str, depth: int, width: int) -> Part:
