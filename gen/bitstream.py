@@ -20,9 +20,9 @@ from headrace.gen.graph import Graph
 from headrace.gen.place_route import Timing, timing, utilisation
 from headrace.gen.plan import Plan
 from headrace.gen.pll import make as make_pll
-from headrace.gen.synthesis import WITHOUT_LUTRAM
+from headrace.gen.synthesis import check_rings
 from headrace.hdl.hierarchy import Hierarchy
-from headrace.hdl.ring import LUTRAM, REGISTERS
+from headrace.hdl.ring import REGISTERS
 from headrace.hdl.uart import BITS, LEAST
 
 _NAME = "board"  # of all files of the build
@@ -133,8 +133,7 @@ def bitstream(graph: Graph, plan: Plan, board: Board, folder: Path, *, settings:
 def _prepare(graph: Graph, plan: Plan, board: Board, settings: Settings,
              work: Path) -> tuple[list[list[str]], float]:
     """Write what the tools read; return their command lines and the clock in MHz."""
-    if settings.rings == LUTRAM and board.device.target in WITHOUT_LUTRAM:
-        raise HeadraceError(f"{board.device.name} has no memory made of LUTs: rings must be {REGISTERS}")
+    check_rings(settings.rings, board.device.target)
     platform = board.platform()
     clock: float = platform.default_clk_frequency / 1e6
     if settings.clock is not None:

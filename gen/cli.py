@@ -65,12 +65,16 @@ def _target(options: Any) -> str | None:
 
 
 def _planned(options: Any, graph: Any) -> Any:
-    target = _target(options)
-    if options.fit:
-        return fit(graph, options.fit, fold=options.fold, rings=options.rings, keep=options.keep)
-    paired = target in PAIRS
+    paired = _target(options) in PAIRS
     if options.unroll:
         return unrolled(graph, paired=paired)
+    return _fitted(options, graph, options.fit, paired)
+
+
+def _fitted(options: Any, graph: Any, device: Any, paired: bool) -> Any:
+    """Plan for a device, or for a number of cycles."""
+    if device:
+        return fit(graph, device, fold=options.fold, rings=options.rings, keep=options.keep)
     return plan(graph, cycles=options.cycles, paired=paired, fold=options.fold, keep=options.keep)
 
 
@@ -216,10 +220,8 @@ def _synth(options: Any) -> int:
 def _bitstream(options: Any) -> int:
     from headrace.gen.bitstream import Settings, bitstream
     graph, board = load(options.model, options.cut), options.board
-    if options.fit:
-        layout = fit(graph, board.device, fold=options.fold, rings=options.rings, keep=options.keep)
-    else:
-        layout = plan(graph, cycles=options.cycles, fold=options.fold, keep=options.keep)
+    device = board.device if options.fit else None
+    layout = _fitted(options, graph, device, board.device.target in PAIRS)
     settings = Settings(clock=options.clock, baud=options.baud, seed=options.seed, rings=options.rings,
                         nextpnr=tuple(options.nextpnr_args))
     with of_things(f"making a bitstream for {board.title}") as progress:

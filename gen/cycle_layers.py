@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from headrace.gen.cycle_channel import Channel, Process, Queue, Scheduler
 from headrace.gen.cycle_parts import collect, drain, first_step, held_rows, register, requantise
 from headrace.hdl.branch import Add
+from headrace.hdl.collect import slots
 from headrace.hdl.concat import Concat
 from headrace.hdl.geometry import held_groups
 from headrace.hdl.global_pool import GlobalPool
@@ -89,10 +90,9 @@ def input_stationary(layer: InputStationary, inputs: Sequence[Channel], o: Chann
         finished = Channel(scheduler)
         processes.append(drain(finished, sums, layer.depth))
         sums = finished
-    fold = layer.formats[0].fold
-    if layer.p_in > 1 or fold > 1:
+    if layer.collects:
         collected = Channel(scheduler)
-        processes.append(collect(i, collected, [[True] * (layer.p_in * fold)], 1))
+        processes.append(collect(i, collected, slots([[True] * layer.p_in], layer.formats[0].fold), 1))
         i = collected
     return [*processes, _sums(layer, i, sums)]
 

@@ -14,7 +14,7 @@ def window(layer: Depthwise | MaxPool, inputs: Sequence[Channel], o: Channel,
     (i,) = inputs
     x, _ = layer.formats
     done, processes = Channel(scheduler), []
-    if x.group > 1 or x.fold > 1:
+    if x.in_parts:
         groups = passing_groups(layer.window, x.height, x.group)
         takes, words = collected(groups, x)
         whole = Channel(scheduler)

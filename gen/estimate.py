@@ -17,6 +17,8 @@ from headrace.gen.graph import Graph
 from headrace.gen.parts import Part, parts
 from headrace.gen.plan import Plan
 from headrace.gen.resources import Report, Resources
+from headrace.gen.synthesis import check_rings
+from headrace.hdl.axi import channels_together
 from headrace.hdl.network import Network
 from headrace.hdl.ring import REGISTERS
 
@@ -94,6 +96,7 @@ def estimate(graph: Graph, plan: Plan, *, target: str, rings: str = REGISTERS) -
 def estimate_network(network: Network, *, target: str, rings: str = REGISTERS) -> Report:
     """As :func:`estimate`, of gateware."""
     found, coefficients = family(target), coefficients_of(target)
+    check_rings(rings, target)
     return Report(target, {name: _total(network_parts, found, coefficients)
                            for name, network_parts in all_parts(network, rings)})
 
@@ -111,7 +114,7 @@ def all_parts(network: Network, rings: str = REGISTERS) -> Iterator[tuple[str, l
 
 def _edge(network: Network) -> Iterator[tuple[str, list[Part]]]:
     i, o = network.formats
-    together = i.channels if i.channels <= 4 else 1
+    together = channels_together(i.channels)
     pixel, beats = together * i.shape.width, i.height * i.width * i.channels // together
     counted = (i.width - 1).bit_length() + (together - 1).bit_length()
     yield "axi__pixels_to_rows", [Part(

@@ -126,15 +126,8 @@ def memory(family: Family, depth: int, width: int) -> tuple[int, int]:
 
 
 def lut_memory(family: Family, width: int, depth: int) -> int:
-    """Return the LUTs of a memory: those that hold it, and those that choose among them.
-
-    Raises
-    ------
-    :exc:`HeadraceError`
-        If the family has none.
-    """
-    if family.lut_ram is None:
-        raise HeadraceError(f"target {family.target} has no memory made of LUTs: rings must be registers")
+    """Return the LUTs of a memory: those that hold it, and those that choose among them."""
+    assert family.lut_ram is not None
     words, bits, luts = family.lut_ram
     rows = -(-depth // words)
     return -(-width // bits) * rows * luts + (rows - 1) * width * 2 // (family.lut_inputs - 1)

@@ -11,7 +11,7 @@ from headrace.gen.options import Keep
 from headrace.gen.plan import Plan
 from headrace.gen.planner import plan
 from headrace.gen.resources import Resources
-from headrace.gen.synthesis import PAIRS
+from headrace.gen.synthesis import PAIRS, check_rings
 from headrace.hdl.ring import REGISTERS
 
 _ENDLESS = 1 << 32  # cycles: more than any plan takes
@@ -64,14 +64,15 @@ def fit(graph: Graph, device: Device, *, fold: int | None = None, rings: str = R
     :exc:`HeadraceError`
         If the device holds none of the slow plans; the message says what there is too little of.
     """
-    best, total = _smallest(graph, device, fold, rings, keep)
+    search = _Search(graph, device, fold, rings, keep)
+    best, total = search.smallest()
     if not fits(total, device):
         raise HeadraceError("; ".join(_statement(graph, best, total, device)))
     least, most = 1.0, best.cycles_per_frame
     while most / least > _CLOSE:
         budget = int(sqrt(least * most))
         try:
-            attempt, total = _attempt(graph, budget, device, fold, rings, keep)
+            attempt, total = search.attempt(budget)
         except HeadraceError:  # too fast
             least = max(budget, least * _CLOSE)
             continue
@@ -82,32 +83,46 @@ def fit(graph: Graph, device: Device, *, fold: int | None = None, rings: str = R
     return best
 
 
-def _smallest(graph: Graph, device: Device, fold: int | None,
-              rings: str, keep: Keep) -> tuple[Plan, Resources]:
-    """Return the first plan that fits, slow ones first, or else the one that exceeds the device least."""
-    slowest = plan(graph, cycles=_ENDLESS, fold=fold, keep=keep)
-    tried = []
-    for part in _SLOW:
-        try:  # with no more cycles allowed than it takes: some of them are waited for
-            attempt, total = _attempt(graph, ceil(slowest.cycles_per_frame * part), device, fold, rings, keep)
-        except HeadraceError:  # too fast
-            continue
-        if fits(total, device):
-            return attempt, total
-        tried.append((attempt, total))
-    if not tried:
-        return slowest, estimate(graph, slowest, target=device.target, rings=rings).total
-    return min(tried, key=lambda each: _excess(each[1], device))
+@dataclass(frozen=True)
+class _Search:
+    """What plans are made of, and for."""
 
+    graph: Graph
+    device: Device
+    fold: int | None
+    rings: str
+    keep: Keep
 
-def _attempt(graph: Graph, cycles: int, device: Device, fold: int | None,
-              rings: str, keep: Keep) -> tuple[Plan, Resources]:
-    """Plan for so many cycles, with lanes in pairs or not: pairs take fewer DSPs, and more LUTs."""
-    made = plan(graph, cycles=cycles, paired=device.target in PAIRS, fold=fold, keep=keep)
-    apart = {name: replace(layer, paired=False) for name, layer in made.layers.items()}
-    tried = [(each, estimate(graph, each, target=device.target, rings=rings).total)
-             for each in ([made, replace(made, layers=apart)] if apart != made.layers else [made])]
-    return min(tried, key=lambda each: _excess(each[1], device))
+    def smallest(self) -> tuple[Plan, Resources]:
+        """Return the first plan that fits, slow ones first, or else the one that exceeds the device least."""
+        check_rings(self.rings, self.device.target)
+        slowest = self._plan(_ENDLESS, paired=False)
+        tried = []
+        for part in _SLOW:
+            try:  # with no more cycles allowed than it takes: some of them are waited for
+                attempt, total = self.attempt(ceil(slowest.cycles_per_frame * part))
+            except HeadraceError:  # too fast
+                continue
+            if fits(total, self.device):
+                return attempt, total
+            tried.append((attempt, total))
+        if not tried:
+            return slowest, self._total(slowest)
+        return min(tried, key=lambda each: _excess(each[1], self.device))
+
+    def attempt(self, cycles: int) -> tuple[Plan, Resources]:
+        """Plan for so many cycles, with lanes in pairs or not: pairs take fewer DSPs, and more LUTs."""
+        made = self._plan(cycles, paired=self.device.target in PAIRS)
+        apart = {name: replace(layer, paired=False) for name, layer in made.layers.items()}
+        tried = [(each, self._total(each))
+                 for each in ([made, replace(made, layers=apart)] if apart != made.layers else [made])]
+        return min(tried, key=lambda each: _excess(each[1], self.device))
+
+    def _plan(self, cycles: int, *, paired: bool) -> Plan:
+        return plan(self.graph, cycles=cycles, paired=paired, fold=self.fold, keep=self.keep)
+
+    def _total(self, made: Plan) -> Resources:
+        return estimate(self.graph, made, target=self.device.target, rings=self.rings).total
 
 
 def _excess(total: Resources, device: Device) -> float:

@@ -1,5 +1,4 @@
 """Which tensors must be folded alike: those that are added, concatenated or only pass through."""
-from functools import lru_cache
 from math import gcd
 
 from headrace.gen.graph import Add, Concat, Graph, Lookup, Upsample
@@ -29,7 +28,6 @@ class Folding:
         """Return the tensors that are folded like this one, itself among them."""
         return self._alike[tensor]
 
-    @lru_cache  # noqa: B019
     def possible(self, tensor: str) -> tuple[int, ...]:
         """Return the folds that all tensors like this one can have. The network's input has whole rows."""
         alike = self._alike[tensor]

@@ -56,23 +56,23 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], h
     spread = max(made[name].spread if name in made else x.channels for name in node.inputs)
     beats = x.channels * (made[x.name].layer.fold if x.name in made else 1)
     place = _Place(node, x, y, paces[0], spread, budget, beats, folds)
+    fold = folds[0]  # of those that pass on what comes
     match node:
         case Add():
             burst = [made[name].layer for name in node.inputs if name in made]
-            (fold,) = folds
             steps = min([_steps(budget // y.height // BURST // y.channels // fold),
                          *(each.requantise_steps for each in burst if each.kind == "input-stationary")])
             pace = tuple(max(row, y.channels * fold * steps) for row in max(paces, key=sum))  # other: held
             yield place.option("add", pace, steps, spread=spread, shortcut_rows=held, fold=fold)
         case Concat():
-            row = y.channels * folds[0]
+            row = y.channels * fold
             pace = _at_least(row, max(paces, key=sum))
-            yield place.option("concat", pace, spread=max(spread, row), shortcut_rows=held, fold=folds[0])
+            yield place.option("concat", pace, spread=max(spread, row), shortcut_rows=held, fold=fold)
         case Lookup():
-            yield place.option("lookup", _at_least(beats, paces[0]), spread=spread, fold=folds[0])
+            yield place.option("lookup", _at_least(beats, paces[0]), spread=spread, fold=fold)
         case Upsample():
             rows = [time for row in paces[0] for time in (row, *[0] * (node.factors[0] - 1))]
-            yield place.option("upsample", _at_least(beats, rows), spread=spread, fold=folds[0])
+            yield place.option("upsample", _at_least(beats, rows), spread=spread, fold=fold)
         case GlobalAveragePool():
             rows = [max(row, beats) for row in paces[0]]
             steps = _steps((budget - sum(rows[:-1])) // x.channels)
@@ -107,10 +107,9 @@ class _Place:
         """Return an option; in each column that a window reaches a lane sees ``planes`` values."""
         window = self.node.window if isinstance(self.node, Conv | Pool) else Window()
         lanes = self.y.width // fold
-        reached = (lanes - 1) * window.stride[1] + window.kernel[1]
         layer = LayerPlan(name=self.node.name, kind=kind, lanes=lanes, fold=fold, requantise_steps=steps,
                           cycles=max(cycles, sum(pace)), **fields)
-        return Option(layer, pace, max(pace) if spread is None else spread, planes * reached)
+        return Option(layer, pace, max(pace) if spread is None else spread, planes * window.reached(lanes))
 
     def folds(self, unrolled: Sequence[int], multiplications: int) -> Iterator[tuple[int, int]]:
         """Yield how many columns a lane may serve, and how many operands at a time.

@@ -87,12 +87,12 @@ def _parts(layer: Any) -> Iterator[Part]:
             if layer.drains:
                 yield _controlled("drain", Control("drain", counters=(layer.depth,), state=1))
                 yield from _ring("drain__ring", word, y.lanes, layer.depth)
-            if layer.p_in > 1 or x.fold > 1:
+            if layer.collects:
                 yield _collect(x, layer.p_in, 1)
             yield from _requantise("requantise", layer.requantise)
         case Depthwise() | MaxPool():
             x, y = layer.formats
-            if x.group > 1 or x.fold > 1:
+            if x.in_parts:
                 yield _collect(x, x.group, x.channels if x.group > 1 else 1)
             if (kept := layer.window.kernel[0] - x.group) > 0:
                 yield from _ring("held", kept * x.shape.width, x.width, x.channels)

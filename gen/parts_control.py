@@ -90,10 +90,9 @@ def _output_stationary(layer: OutputStationary) -> Control:
         counters.append(o.group)
     state = (kept * layer.banks + (2 if layer.banks > 1 else 0)
              + i.lanes * i.shape.width * (layer.side * i.fold - 1))
-    places = (o.lanes - 1) * window.stride[1] + window.kernel[1]
     return Control("output-stationary", counters, tables=len(groups) * masked, state=state, features={
         "enter": bits * kernel, "bank": bits * kept * (layer.banks - 1), "mask": bits * masked,
-        "served": _served(o, places, kernel * layer.side * i.shape.width)})
+        "served": _served(o, window.reached(o.lanes), kernel * layer.side * i.shape.width)})
 
 
 def _served(o: RowFormat, places: int, bits: int) -> int:
@@ -107,7 +106,6 @@ def _window(layer: Depthwise | MaxPool) -> Control:
     masked = _varied([group.inside for group in groups])
     merged = merges(groups)
     counters = [len(groups), -(-window.taps // layer.p_in), o.channels // x.channels, x.channels, o.fold]
-    places = (o.lanes - 1) * window.stride[1] + window.kernel[1]
     state = 0
     if isinstance(layer, MaxPool):
         state += o.lanes * o.shape.width + 1
@@ -120,4 +118,4 @@ def _window(layer: Depthwise | MaxPool) -> Control:
     bits = x.width * x.shape.width
     return Control("window", counters, tables=len(groups) * masked, state=state, features={
         "merge": merged, "pass": merged * bits * max(0, kernel - x.group), "mask": bits * masked,
-        "served": _served(o, places, kernel * x.shape.width)})
+        "served": _served(o, window.reached(o.lanes), kernel * x.shape.width)})

@@ -82,7 +82,7 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
             layer, _ = network.layers[node.name]
             planned = plan.layers[node.name]
             depth, width = _rom(layer)
-            kept, bound = _state(layer)
+            kept, window, bound = _state(layer)
             yield LayerRow(
                 name=node.name, kind=planned.kind, lanes=planned.lanes, fold=planned.fold, p_in=planned.p_in,
                 p_out=planned.p_out, multipliers=planned.multipliers, dsps=planned.dsps, rom_depth=depth,
@@ -90,8 +90,7 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
                 cycles_per_row=frame / graph.tensors[node.output].height,
                 use=products[node.name] / (planned.multipliers * frame) if planned.multipliers else 0.0,
                 busy=planned.cycles / frame, waits=timing.waits[node.name], state_bits=kept,
-                window_bits=_window_bits(layer),
-                state_bound=bound, latency=timing.cycles[node.name][0])
+                window_bits=window, state_bound=bound, latency=timing.cycles[node.name][0])
 
     return PlanTable(plan, tuple(rows()))
 
@@ -109,45 +108,34 @@ def _rom(layer: Any) -> tuple[int, int]:
     return 0, 0
 
 
-def _window_bits(layer: Any) -> int:
-    """Return the bits of the rows that come again in the next place of a window."""
-    match layer:
-        case OutputStationary():
-            (x, _), rows = layer.formats, layer.hold.kernel[0] - layer.hold.stride[0]
-        case Depthwise() | MaxPool():
-            (x, _), rows = layer.formats, layer.window.kernel[0] - layer.formats[0].group
-        case _:
-            return 0
-    return x.channels * x.width * x.shape.width * max(0, rows)
-
-
-def _state(layer: Any) -> tuple[int, int]:
-    """Return the bits that a layer's rings hold, and the least."""
+def _state(layer: Any) -> tuple[int, int, int]:
+    """Return the bits that a layer's rings hold, those that are earlier rows of a window, and the least."""
     match layer:
         case OutputStationary():
             x, _ = layer.formats
             row = x.channels * x.width * x.shape.width
             kernel, stride = layer.hold.kernel[0], layer.hold.stride[0]
             least = max(0, kernel - stride)
-            return row * (kernel + layer.banks * min(kernel, stride)), row * least
+            return row * (kernel + layer.banks * min(kernel, stride)), row * least, row * least
         case InputStationary():
             _, y = layer.formats
             held = layer.turns * layer.p_out * y.width * layer.sum.width
-            return held * (1 + layer.drains), y.channels * y.width * layer.sum.width
+            return held * (1 + layer.drains), 0, y.channels * y.width * layer.sum.width
         case Depthwise() | MaxPool():
             x, _ = layer.formats
             row = x.channels * x.width * x.shape.width
             kernel, stride = layer.window.kernel[0], layer.window.stride[0]
-            return row * max(0, kernel - x.group), row * max(0, kernel - max(stride, x.group))
+            kept = row * max(0, kernel - x.group)
+            return kept, kept, row * max(0, kernel - max(stride, x.group))
         case GlobalPool():
             x, _ = layer.formats
-            return x.channels * layer.sum.width, x.channels * layer.sum.width
+            return x.channels * layer.sum.width, 0, x.channels * layer.sum.width
         case Upsample():
             x, down = layer.format, layer.factors[0]
             row = x.channels * x.width * x.shape.width
-            return (row, row) if down > 1 else (0, 0)
+            return (row, 0, row) if down > 1 else (0, 0, 0)
         case Add() | Concat():
             rows = [x.channels * x.width * x.shape.width for x in layer.formats]
-            return (sum(row * held for row, held in zip(rows, layer.rows, strict=True)),
+            return (sum(row * held for row, held in zip(rows, layer.rows, strict=True)), 0,
                     sum(row for row, held in zip(rows, layer.rows, strict=True) if held))
-    return 0, 0
+    return 0, 0, 0

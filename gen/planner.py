@@ -99,8 +99,8 @@ def unrolled(graph: Graph, *, paired: bool = False) -> Plan:
     Dense layers have one for every weight, and no ROM that turns. A depthwise layer has one for every tap, as
     its stream brings a channel at a time. Where streams cannot bring more, a row takes a cycle per channel.
     """
-    made: dict[str, Option] = {}
     held = shortcuts(graph)
+    made: dict[str, Option] = {}
     for node in graph.nodes:
         made[node.output] = max(options(graph, node, 1, made, held[node.name]), key=lambda option: (
             option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
@@ -122,12 +122,12 @@ class _Choice:
             made: dict[str, Option] = {}
             held: dict[str, tuple[int, ...]] = {}
             for node in self.graph.nodes:
-                folds, alike = self._folds(node, made, whole), self.folding.alike(node.output)
+                folds = self._folds(node, made, whole)
                 held[node.name] = self._rows(node, made, held)
                 possible = list(options(self.graph, node, each, made, held[node.name], folds, self.keep))
                 fast = [option for option in possible if option.layer.cycles <= each]
-                if not fast and folds != (1,) and alike not in whole:
-                    whole.add(alike)
+                if not fast and folds != (1,):
+                    whole.add(self.folding.alike(node.output))
                     break
                 if not fast:
                     raise _TooFast(node.name, min(option.layer.cycles for option in possible), each)

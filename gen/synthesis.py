@@ -37,8 +37,7 @@ TARGETS: dict[str, str] = {
     "nexus": "synth_nexus -noflatten -noiopad -top {}",
 }
 
-WITHOUT_LUTRAM = ("ice40",)
-"""Targets that have no memory made of LUTs."""
+_WITHOUT_LUTRAM = ("ice40",)
 
 PAIRS = ("xc7", "xcup")
 """Targets whose DSPs multiply for two lanes at a time (:class:`headrace.hdl.lane_pair.LanePair`)."""
@@ -73,8 +72,7 @@ def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = N
     """
     if target not in TARGETS:
         raise HeadraceError(f"unknown target {target!r}: supported are {', '.join(sorted(TARGETS))}")
-    if hierarchy.rings == LUTRAM and target in WITHOUT_LUTRAM:
-        raise HeadraceError(f"target {target} has no memory made of LUTs: rings must be {REGISTERS}")
+    check_rings(hierarchy.rings, target)
     names = _with_logic(hierarchy)
     store, version = Cache(cache), yosys.version()
     keys = {name: store.key(version, target, Path(__file__).read_text(), *verilog.rtlil(
@@ -93,6 +91,12 @@ def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = N
     elif progress is not None:
         progress(len(found), len(names))
     return Report(target, {name: classify(**found[name]) for name in names})
+
+
+def check_rings(rings: str, target: str) -> None:
+    """Raise :exc:`HeadraceError` if a target has nothing to make rings of."""
+    if rings == LUTRAM and target in _WITHOUT_LUTRAM:
+        raise HeadraceError(f"target {target} has no memory made of LUTs: rings must be {REGISTERS}")
 
 
 def _with_logic(hierarchy: Hierarchy) -> list[str]:

@@ -30,6 +30,10 @@ class Window:
         return [[column if 0 <= column < width else None
                  for column in range(start, start + self.kernel[1])] for start in starts]
 
+    def reached(self, lanes: int) -> int:
+        """Return how many columns neighbour lanes see together."""
+        return (lanes - 1) * self.stride[1] + self.kernel[1]
+
     def first_row(self, output_row: int) -> int:
         """Return the topmost input row of an output row's window; negative in the top padding."""
         return output_row * self.stride[0] - self.pads[0]

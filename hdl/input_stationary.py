@@ -68,6 +68,7 @@ class InputStationary(Layer):
         self.weight, self.weights, self.sum = weight, weights, sum
         self.p_in, self.p_out, self.paired = p_in, p_out, paired
         self.groups, self.turns = i.channels // p_in, -(-o.channels // p_out)
+        self.collects = p_in > 1 or i.fold > 1  # beats into words
         self.depth = self.turns * o.fold  # words of unfinished sums
         self.drains = drain and self.depth > 1
         self.scaling = scaling
@@ -101,7 +102,7 @@ class InputStationary(Layer):
             finished = drain.i
 
         operands = self.i
-        if self.p_in > 1 or i.fold > 1:
+        if self.collects:
             collect = Collect(i=i, takes=[[True] * self.p_in])
             place(m, platform, "collect", collect)
             wiring.connect(m, wiring.flipped(self.i), collect.i)

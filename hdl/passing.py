@@ -48,7 +48,7 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
     groups = passing_groups(window, x.height, x.group)
     assert x.group <= kernel
     arriving: list[list[Any]] = [[value] for value in i.payload]
-    if x.group > 1 or x.fold > 1:
+    if x.in_parts:
         takes, words = collected(groups, x)
         collect = Collect(i=x, takes=takes, words=words)
         place(m, platform, "collect", collect)

@@ -1,5 +1,4 @@
 """Shift registers: all that a layer stores between steps."""
-from collections.abc import Sequence
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Shape, ShapeLike, Signal, Value
@@ -66,7 +65,7 @@ class Ring(wiring.Component):
                 m.d.sync += word.eq(i)
             m.d.comb += o.eq(word)
         elif getattr(platform, "fast_rings", False):
-            self._memory(m, i, o, simulated_pieces(len(i)))
+            self._pointer(m, i, o)
         elif getattr(platform, "rings", REGISTERS) == LUTRAM and self.depth >= WORTH_LUTRAM:
             self._lut_memory(m, i, o)
         elif self.columns == 1:
@@ -98,10 +97,10 @@ class Ring(wiring.Component):
             m.d.comb += following.eq(Mux(oldest == self.depth - 1, 0, oldest + 1))
         m.d.sync += [oldest.eq(following), ahead.eq(read.data)]
 
-    def _memory(self, m: Module, i: Value, o: Value, pieces: Sequence[slice]) -> None:
+    def _pointer(self, m: Module, i: Value, o: Value) -> None:
         """Describe the same behaviour as memories whose oldest word is replaced: simulation only."""
         oldest = Signal(range(self.depth))
-        for index, bits in enumerate(pieces):
+        for index, bits in enumerate(simulated_pieces(len(i))):
             words: Memory = Memory(shape=bits.stop - bits.start, depth=self.depth, init=[])
             m.submodules[f"words{index}"] = words
             write, read = words.write_port(), words.read_port(domain="comb")

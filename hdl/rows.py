@@ -52,6 +52,11 @@ class RowFormat:
         return rows, channels, steps
 
     @property
+    def in_parts(self) -> bool:
+        """Whether what a channel has in the rows of a group comes in several beats."""
+        return self.group > 1 or self.fold > 1
+
+    @property
     def row_beats(self) -> int:
         """Beats of one row."""
         return self.channels * self.fold

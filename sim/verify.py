@@ -186,9 +186,9 @@ def compare(graph: Graph, plan: Plan, x: Integers, beats: dict[str, Beats]) -> R
 def _differences(name: str, values: Integers, wanted: Integers,
                  format: RowFormat) -> Iterator[tuple[int, Mismatch]]:
     """Yield the first difference, with the number of its beat."""
-    rows, channels, steps = format.order()
     where = np.argwhere(values != wanted)
     if len(where):
+        rows, channels, steps = format.order()
         frame, beat, lane = at = tuple(int(index) for index in where[0])
         column = int(steps[beat]) * format.lanes + lane
         yield (frame * format.beats + beat, Mismatch(
