@@ -59,11 +59,16 @@ class SerialTop(wiring.Component):
         wiring.connect(m, self.receiver.o, link.i)
         wiring.connect(m, link.o, self.transmitter.i)
         image, result = link.image, link.result
+        # A register between results and link, whose bytes are slow: neither waits for the other's logic.
+        with m.If(result.ready):
+            m.d.sync += result.valid.eq(0)
+        with m.If(~result.valid):
+            m.d.sync += [result.valid.eq(axi.m_axis_tvalid), result.payload.value.eq(axi.m_axis_tdata),
+                         result.payload.last.eq(axi.m_axis_tlast)]
         m.d.comb += [
             self.receiver.rx.eq(self.rx), self.tx.eq(self.transmitter.tx),
             axi.s_axis_tdata.eq(image.payload.pixel), axi.s_axis_tlast.eq(image.payload.last),
             axi.s_axis_tvalid.eq(image.valid), image.ready.eq(axi.s_axis_tready),
-            result.payload.value.eq(axi.m_axis_tdata), result.payload.last.eq(axi.m_axis_tlast),
-            result.valid.eq(axi.m_axis_tvalid), axi.m_axis_tready.eq(result.ready),
+            axi.m_axis_tready.eq(~result.valid),
         ]
         return m

@@ -51,7 +51,7 @@ def parser(runs: Mapping[str, Callable[[Any], int]]) -> argparse.ArgumentParser:
                            help="full: every weight its own multiplier, where streams can feed them")
         speed.add_argument("--fit", type=device_named, metavar="DEVICE",
                            help="the fastest plan that this FPGA holds, by estimate")
-        _add_means(added)
+        _add_means(added, pipeline=False)
         added.add_argument("--clock", type=_positive_real, metavar="MHZ",
                            help="say how many frames per second that makes")
 
@@ -118,14 +118,17 @@ def parser(runs: Mapping[str, Callable[[Any], int]]) -> argparse.ArgumentParser:
     return made
 
 
-def _add_means(added: Any) -> None:
-    """What makes a design small."""
+def _add_means(added: Any, *, pipeline: bool) -> None:
+    """What makes a design small, or its clock fast."""
     added.add_argument("--fold", type=_positive, metavar="N",
                        help="the most columns that a lane may serve in turn (default: as many as it has time "
                             "for if --cycles or --fit ask for less than a pixel per clock, else 1)")
     added.add_argument("--keep", choices=get_args(Keep), default="wide",
                        help="rows of depthwise windows: wide, at their input (default), or narrow, at the "
                             "input of the layer before, which computes them anew for each window")
+    added.add_argument("--pipeline", action=argparse.BooleanOptionalAction, default=pipeline,
+                       help="registers inside lanes and between layers, for a faster clock (default: "
+                            f"{'on' if pipeline else 'off'})")
     added.add_argument("--rings", choices=(REGISTERS, LUTRAM), default=REGISTERS,
                        help="what layers keep rows in (default: registers; lutram: memories of LUTs)")
 
@@ -139,7 +142,7 @@ def _add_bitstream(added: Any) -> None:
                        help="cycles between frames at most (default: as for `plan`)")
     speed.add_argument("--fit", action="store_true",
                        help="the fastest plan that the board's FPGA holds, by estimate")
-    _add_means(added)
+    _add_means(added, pipeline=True)
     added.add_argument("--clock", type=_positive_real, metavar="MHZ",
                        help="of the design, by a PLL (ECP5 only; default: that of the board's oscillator)")
     added.add_argument("--baud", type=_positive, default=BAUD, metavar="N",

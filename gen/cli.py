@@ -67,15 +67,17 @@ def _target(options: Any) -> str | None:
 def _planned(options: Any, graph: Any) -> Any:
     paired = _target(options) in PAIRS
     if options.unroll:
-        return unrolled(graph, paired=paired)
+        return unrolled(graph, paired=paired, pipelined=options.pipeline)
     return _fitted(options, graph, options.fit, paired)
 
 
 def _fitted(options: Any, graph: Any, device: Any, paired: bool) -> Any:
     """Plan for a device, or for a number of cycles."""
     if device:
-        return fit(graph, device, fold=options.fold, rings=options.rings, keep=options.keep)
-    return plan(graph, cycles=options.cycles, paired=paired, fold=options.fold, keep=options.keep)
+        return fit(graph, device, fold=options.fold, rings=options.rings, keep=options.keep,
+                   pipelined=options.pipeline)
+    return plan(graph, cycles=options.cycles, paired=paired, fold=options.fold, keep=options.keep,
+                pipelined=options.pipeline)
 
 
 def _plan(options: Any) -> int:

@@ -5,13 +5,13 @@ Each public function has the control of one component of :mod:`headrace.hdl` and
 from collections.abc import Sequence
 
 from headrace.gen.cycle_channel import Channel, Process, Queue, Scheduler
-from headrace.gen.cycle_parts import collect, drain, first_step, held_rows, register, requantise
+from headrace.gen.cycle_parts import Pipeline, collect, drain, first_step, held_rows, register, requantise
 from headrace.hdl.branch import Add
-from headrace.hdl.collect import slots
 from headrace.hdl.concat import Concat
 from headrace.hdl.geometry import held_groups
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
+from headrace.hdl.lookup import Lookup
 from headrace.hdl.output_stationary import OutputStationary
 from headrace.hdl.upsample import Upsample
 
@@ -57,6 +57,7 @@ def _sweeps(layer: OutputStationary, landed: Sequence[Sequence[Queue]], free: Se
     groups, _ = held_groups(layer.hold, i.height)
     span = layer.words * layer.selects
     time, bank = first_step(layer.sweeps * span), 0
+    pipeline = Pipeline(sums) if o.pipelined else None
     while True:
         for group in groups:
             slots = [slot for slot, lands in enumerate(group.lands) if lands]
@@ -65,18 +66,26 @@ def _sweeps(layer: OutputStationary, landed: Sequence[Sequence[Queue]], free: Se
                     yield landed[bank][slot]
                 time = max(time, landed[bank][slot].times.popleft())
             if not group.emits:
-                time += layer.words
+                if pipeline is not None:
+                    time = 1 + (yield from pipeline.steps(time, layer.words, finish=False))
+                else:
+                    time += layer.words
                 for slot in slots:
                     free[bank][slot].tell(time)
             else:
                 for sweep in range(layer.sweeps * o.fold * (sum(group.inside) if o.group > 1 else 1)):
-                    sums.offer(time + span - 1)
-                    while sums.offered is not None:
-                        yield sums
-                    time = sums.taken + 1
+                    if pipeline is not None:
+                        time = 1 + (yield from pipeline.steps(time, span, finish=True))
+                    else:
+                        sums.offer(time + span - 1)
+                        while sums.offered is not None:
+                            yield sums
+                        time = sums.taken + 1
                     if sweep == 0:
                         for slot in slots:
                             free[bank][slot].tell(time)
+                    if pipeline is not None:
+                        yield from pipeline.settle()
             if slots:
                 bank = (bank + 1) % layer.banks
 
@@ -92,19 +101,24 @@ def input_stationary(layer: InputStationary, inputs: Sequence[Channel], o: Chann
         sums = finished
     if layer.collects:
         collected = Channel(scheduler)
-        processes.append(collect(i, collected, slots([[True] * layer.p_in], layer.formats[0].fold), 1))
+        processes.append(collect(i, collected, layer.formats[0], [[True] * layer.p_in], 1))
         i = collected
     return [*processes, _sums(layer, i, sums)]
 
 
 def _sums(layer: InputStationary, i: Channel, sums: Channel) -> Process:
     time = first_step(layer.groups * layer.turns)
+    pipeline = Pipeline(sums) if layer.formats[1].pipelined else None
     while True:
         for group in range(layer.groups):
             while i.offered is None:
                 yield i
             time = max(time, i.offered)
-            if group < layer.groups - 1:
+            finish = group == layer.groups - 1
+            if pipeline is not None:
+                for _ in range(layer.depth):
+                    time = 1 + (yield from pipeline.steps(time, 1, finish=finish))
+            elif not finish:
                 time += layer.depth
             else:
                 for _ in range(layer.depth):
@@ -113,6 +127,8 @@ def _sums(layer: InputStationary, i: Channel, sums: Channel) -> Process:
                         yield sums
                     time = sums.taken + 1
             i.take(time - 1)
+            if pipeline is not None:
+                yield from pipeline.settle()
 
 
 def global_pool(layer: GlobalPool, inputs: Sequence[Channel], o: Channel,
@@ -143,7 +159,7 @@ def _across(layer: GlobalPool, i: Channel, sums: Channel) -> Process:
 
 def add(layer: Add, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
     operands, processes = held_rows(layer, inputs, scheduler)
-    return [*processes, _add(operands, o, layer.scale.digits.steps)]
+    return [*processes, _add(layer, operands, o)]
 
 
 def concat(layer: Concat, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
@@ -165,10 +181,9 @@ def _concat(layer: Concat, operands: Sequence[Channel], o: Channel) -> Process:
                 time = o.taken + 1
 
 
-def lookup(inputs: Sequence[Channel], o: Channel) -> list[Process]:
-    """:class:`headrace.hdl.lookup.Lookup`"""
+def lookup(layer: Lookup, inputs: Sequence[Channel], o: Channel) -> list[Process]:
     (i,) = inputs
-    return [register(i, o)]
+    return [register(i, o, layer.formats[1])]
 
 
 def upsample(layer: Upsample, inputs: Sequence[Channel], o: Channel) -> list[Process]:
@@ -193,8 +208,8 @@ def _repeat(layer: Upsample, i: Channel, o: Channel) -> Process:
                 time = o.taken + 1
 
 
-def _add(operands: Sequence[Channel], o: Channel, steps: int) -> Process:
-    time = 0
+def _add(layer: Add, operands: Sequence[Channel], o: Channel) -> Process:
+    steps, room, time = layer.scale.digits.steps, int(layer.scale.format.pipelined), 0
     while True:
         for operand in operands:
             while operand.offered is None:
@@ -202,7 +217,7 @@ def _add(operands: Sequence[Channel], o: Channel, steps: int) -> Process:
             time = max(time, operand.offered)
         while o.offered is not None:
             yield o
-        time = max(time + steps - 1, o.taken)
+        time = max(time + steps - 1, o.taken + room)
         for operand in operands:
             operand.take(time)
         time += 1

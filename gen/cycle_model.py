@@ -93,7 +93,7 @@ def _layer(layer: Any, inputs: list[Channel], o: Channel, scheduler: Scheduler) 
         case Concat():
             return cycle_layers.concat(layer, inputs, o, scheduler)
         case Lookup():
-            return cycle_layers.lookup(inputs, o)
+            return cycle_layers.lookup(layer, inputs, o)
         case Upsample():
             return cycle_layers.upsample(layer, inputs, o)
     raise TypeError(f"no model of {layer!r}")

@@ -1,12 +1,61 @@
 """What the layers' sequencers have in common, as processes: see :mod:`headrace.gen.cycle_layers`."""
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
 from itertools import count, cycle
+from typing import TypeAlias
 
 from headrace.gen.cycle_channel import Channel, Process, Queue, Scheduler
 from headrace.hdl.branch import Add
+from headrace.hdl.collect import slots
 from headrace.hdl.concat import Concat
 from headrace.hdl.rows import RowFormat
 from headrace.hdl.scale import Requantise
+from headrace.hdl.steps import STAGES
+
+Steps: TypeAlias = "Generator[Channel | Queue, None, int]"
+"""A process within one, that returns a cycle."""
+
+
+class Pipeline:
+    """What pipelined lanes have finished and not yet given: see :class:`headrace.hdl.steps.Steps`.
+
+    A sum that waits stops the pipeline, so all that comes later in it comes as much later.
+    """
+
+    def __init__(self, sums: Channel) -> None:
+        self._sums = sums
+        self._due: deque[int] = deque()  # when finished sums are there; the first is offered
+        self._moves = 0  # when it last went on
+
+    def steps(self, time: int, count: int, *, finish: bool) -> Steps:
+        """Return the cycle of the last of some steps, none of which waits for more than the pipeline."""
+        time = max(time, self._moves)
+        last = time + count - 1
+        while self._due and self._due[0] <= last:
+            due = self._due[0]
+            yield from self._leave()
+            late = max(0, self._sums.taken - max(time, due))
+            time, last = time + late if time >= due else time, last + late
+        if finish:
+            self._due.append(last + STAGES)
+            if len(self._due) == 1:
+                self._sums.offer(self._due[0])
+        return last
+
+    def settle(self) -> Process:
+        """Offer what is finished, but for the last: further steps have to wait for it in any case."""
+        while len(self._due) > 1:
+            yield from self._leave()
+
+    def _leave(self) -> Process:
+        due = self._due.popleft()
+        while self._sums.offered is not None:
+            yield self._sums
+        self._moves = self._sums.taken
+        late = self._moves - due
+        self._due = deque(each + late for each in self._due)
+        if self._due:
+            self._sums.offer(self._due[0])
 
 
 def first_step(words: int) -> int:
@@ -43,9 +92,10 @@ def fork(i: Channel, outputs: Sequence[Channel]) -> Process:
         i.take(max(o.taken for o in outputs))
 
 
-def collect(i: Channel, o: Channel, takes: Sequence[Sequence[bool]], words: int) -> Process:
+def collect(i: Channel, o: Channel, format: RowFormat, takes: Sequence[Sequence[bool]],
+            words: int) -> Process:
     """Mirror :class:`headrace.hdl.collect.Collect`"""
-    time = 0
+    takes, room, time = slots(takes, format.fold), int(format.pipelined), 0
     while True:
         for phase in takes:
             last = len(phase) - 1
@@ -58,7 +108,7 @@ def collect(i: Channel, o: Channel, takes: Sequence[Sequence[bool]], words: int)
                     if place == last:
                         while o.offered is not None:
                             yield o
-                        time = max(time, o.taken)
+                        time = max(time, o.taken + room)
                     if takes_beat:
                         i.take(time)
                     time += 1
@@ -81,18 +131,20 @@ def drain(i: Channel, o: Channel, depth: int) -> Process:
             time = o.taken + 1
 
 
-def register(i: Channel, o: Channel) -> Process:
+def register(i: Channel, o: Channel, format: RowFormat) -> Process:
+    room = int(format.pipelined)
     while True:
         while i.offered is None:
             yield i
         while o.offered is not None:
             yield o
-        i.take(max(i.offered, o.taken))
+        i.take(max(i.offered, o.taken + room))
         o.offer(i.taken + 1)
 
 
 def requantise(layer: Requantise, i: Channel, o: Channel) -> Process:
     words, steps = cycle(layer.serialise.counts), layer.scale.digits.steps
+    room = int(layer.scale.format.pipelined)
     done = 0  # cycle in which the last sum was taken to be scaled
     while True:
         while i.offered is None:
@@ -102,7 +154,7 @@ def requantise(layer: Requantise, i: Channel, o: Channel) -> Process:
         for _ in range(next(words)):
             while o.offered is not None:
                 yield o
-            time = done = max(time + steps, o.taken)
+            time = done = max(time + steps, o.taken + room)
             o.offer(done + 1)
 
 

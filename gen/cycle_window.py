@@ -2,8 +2,7 @@
 from collections.abc import Sequence
 
 from headrace.gen.cycle_channel import Channel, Process, Scheduler
-from headrace.gen.cycle_parts import collect, first_step, register, requantise
-from headrace.hdl.collect import slots
+from headrace.gen.cycle_parts import Pipeline, collect, first_step, register, requantise
 from headrace.hdl.geometry import merges, passing_groups
 from headrace.hdl.passing import collected
 from headrace.hdl.window import Depthwise, MaxPool
@@ -12,16 +11,16 @@ from headrace.hdl.window import Depthwise, MaxPool
 def window(layer: Depthwise | MaxPool, inputs: Sequence[Channel], o: Channel,
            scheduler: Scheduler) -> list[Process]:
     (i,) = inputs
-    x, _ = layer.formats
+    x, y = layer.formats
     done, processes = Channel(scheduler), []
     if x.in_parts:
         groups = passing_groups(layer.window, x.height, x.group)
         takes, words = collected(groups, x)
         whole = Channel(scheduler)
-        processes.append(collect(i, whole, slots(takes, x.fold), words))
+        processes.append(collect(i, whole, x, takes, words))
         i = whole
     if isinstance(layer, MaxPool):
-        return [*processes, _pass_window(layer, i, done, 0), register(done, o)]
+        return [*processes, _pass_window(layer, i, done, 0), register(done, o, y)]
     return [*processes, _pass_window(layer, i, done, first_step(layer.rom_depth)),
             requantise(layer.requantise, done, o)]
 
@@ -33,6 +32,7 @@ def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: in
     joins, last = merges(groups), len(groups) - 1
     selects, copies = layer.selects, y.channels // x.channels * y.fold
     number, ahead = 0, 0
+    pipeline = Pipeline(done) if y.pipelined and isinstance(layer, Depthwise) else None
     while True:
         group, joined = groups[number], 0
         for channel in range(x.channels):
@@ -48,12 +48,16 @@ def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: in
                     yield i
                 waited = time + layer.patience
                 time = waited if i.offered is None else min(waited, max(time, i.offered))
-            for _ in range(copies if group.emits else 0):
+            for _ in range(copies if group.emits and pipeline is None else 0):
                 done.offer(time + selects - 1)
                 while done.offered is not None:
                     yield done
                 time = done.taken + 1
-            if not group.emits:
+            if pipeline is not None:
+                for _ in range(copies if group.emits else 1):
+                    time = 1 + (yield from pipeline.steps(time, selects if group.emits else 1,
+                                                          finish=group.emits))
+            elif not group.emits:
                 time += 1
             if waits:
                 i.take(time - 1)
@@ -64,6 +68,8 @@ def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: in
                 if i.offered is not None and i.offered < time:
                     i.take(time - 1)
                     joined += 1
+            if pipeline is not None:
+                yield from pipeline.settle()
         if number < last:
             number, ahead = number + 1, 0
         else:

@@ -36,19 +36,20 @@ from headrace.hdl.upsample import Upsample as UpsampleLayer
 from headrace.hdl.window import Depthwise, MaxPool
 
 
-def row_format(tensor: Tensor, *, together: Window = Window(), fold: int = 1) -> RowFormat:  # noqa: B008
+def row_format(tensor: Tensor, *, together: Window = Window(), fold: int = 1,  # noqa: B008
+               pipelined: bool = False) -> RowFormat:
     shape = signed(8) if tensor.quantisation.signed else unsigned(8)
     return RowFormat(channels=tensor.channels, height=tensor.height, lanes=tensor.width // fold,
-                     shape=shape, together=together, fold=fold)
+                     shape=shape, together=together, fold=fold, pipelined=pipelined)
 
 
 def row_formats(graph: Graph, plan: Plan) -> dict[str, RowFormat]:
     """Return how each tensor travels."""
-    formats = {graph.input: row_format(graph.tensors[graph.input])}
+    formats = {graph.input: row_format(graph.tensors[graph.input], pipelined=plan.pipelined)}
     for node in graph.nodes:
         layer = plan.layers[node.name]
         formats[node.output] = row_format(graph.tensors[node.output], together=layer.together,
-                                          fold=layer.fold)
+                                          fold=layer.fold, pipelined=plan.pipelined)
     return formats
 
 

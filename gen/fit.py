@@ -52,19 +52,19 @@ def fits(total: Resources, device: Device) -> bool:
 
 
 def fit(graph: Graph, device: Device, *, fold: int | None = None, rings: str = REGISTERS,
-        keep: Keep = "wide") -> Plan:
+        keep: Keep = "wide", pipelined: bool = False) -> Plan:
     """Return the plan of the fewest cycles per frame whose estimate the device holds, up to all of it.
 
     Budgets are bisected, between a plan that fits and those that are too fast or too large. :py:`fold` is the
     most columns that a lane may serve, by default any number; :py:`rings` is what rings are made of;
-    :py:`keep` as for :py:`plan()`.
+    :py:`keep` and :py:`pipelined` as for :py:`plan()`.
 
     Raises
     ------
     :exc:`HeadraceError`
         If the device holds none of the slow plans; the message says what there is too little of.
     """
-    search = _Search(graph, device, fold, rings, keep)
+    search = _Search(graph, device, fold, rings, keep, pipelined)
     best, total = search.smallest()
     if not fits(total, device):
         raise HeadraceError("; ".join(_statement(graph, best, total, device)))
@@ -92,6 +92,7 @@ class _Search:
     fold: int | None
     rings: str
     keep: Keep
+    pipelined: bool
 
     def smallest(self) -> tuple[Plan, Resources]:
         """Return the first plan that fits, slow ones first, or else the one that exceeds the device least."""
@@ -119,7 +120,8 @@ class _Search:
         return min(tried, key=lambda each: _excess(each[1], self.device))
 
     def _plan(self, cycles: int, *, paired: bool) -> Plan:
-        return plan(self.graph, cycles=cycles, paired=paired, fold=self.fold, keep=self.keep)
+        return plan(self.graph, cycles=cycles, paired=paired, fold=self.fold, keep=self.keep,
+                    pipelined=self.pipelined)
 
     def _total(self, made: Plan) -> Resources:
         return estimate(self.graph, made, target=self.device.target, rings=self.rings).total

@@ -43,24 +43,25 @@ class Option:
 
 
 def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], held: tuple[int, ...],
-            folds: Sequence[int] = (1,), keep: Keep = "wide") -> Iterator[Option]:
+            folds: Sequence[int] = (1,), keep: Keep = "wide", pipelined: bool = False) -> Iterator[Option]:
     """Yield the ways to unroll a layer, also those that are too slow for the budget of cycles per frame.
 
     ``made`` are the options chosen for the tensors before it; the network's input is none of them. ``held``
     are the rows to hold of each of the node's inputs. ``folds`` are the numbers of columns that a lane may
     serve; only one where tensors before it decide. ``keep`` says where the rows of a window are kept, if the
-    layer before can: at its own input, or at the input of the layer before, if that is narrower.
+    layer before can: at its own input, or at the input of the layer before, if that is narrower. In a
+    :py:`pipelined` plan no output comes every cycle.
     """
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
     paces = [made[name].pace if name in made else (0,) * x.height for name in node.inputs]
     spread = max(made[name].spread if name in made else x.channels for name in node.inputs)
     beats = x.channels * (made[x.name].layer.fold if x.name in made else 1)
-    place = _Place(node, x, y, paces[0], spread, budget, beats, folds)
+    place = _Place(node, x, y, paces[0], spread, budget, beats, folds, 2 if pipelined else 1)
     fold = folds[0]  # of those that pass on what comes
     match node:
         case Add():
             burst = [made[name].layer for name in node.inputs if name in made]
-            steps = min([_steps(budget // y.height // BURST // y.channels // fold),
+            steps = min([place.steps(budget // y.height // BURST // y.channels // fold),
                          *(each.requantise_steps for each in burst if each.kind == "input-stationary")])
             pace = tuple(max(row, y.channels * fold * steps) for row in max(paces, key=sum))  # other: held
             yield place.option("add", pace, steps, spread=spread, shortcut_rows=held, fold=fold)
@@ -75,7 +76,7 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], h
             yield place.option("upsample", _at_least(beats, rows), spread=spread, fold=fold)
         case GlobalAveragePool():
             rows = [max(row, beats) for row in paces[0]]
-            steps = _steps((budget - sum(rows[:-1])) // x.channels)
+            steps = place.steps((budget - sum(rows[:-1])) // x.channels)
             yield place.option("global-pool", (sum(rows[:-1]) + max(rows[-1], steps * x.channels),), steps)
         case Conv(groups=1) if narrows(node, x, y):
             yield from _input_stationary(place)
@@ -101,6 +102,11 @@ class _Place:
     budget: int
     beats: int  # of a row of the input
     possible: Sequence[int]
+    fastest: int  # cycles per requantised output
+
+    def steps(self, affordable: int) -> int:
+        """Return the cycles that a requantiser takes per output."""
+        return max(self.fastest, min(affordable, SLOWEST))
 
     def option(self, kind: Kind, pace: Pace, steps: int = 1, *, spread: int | None = None,
                cycles: int = 0, fold: int = 1, planes: int = 0, **fields: Any) -> Option:
@@ -134,12 +140,12 @@ def _input_stationary(place: _Place) -> Iterator[Option]:
             sums = inputs // p_in * max(turns, p_in * (place.beats // inputs))
             fields = dict(p_in=p_in, p_out=p_out, fold=fold, planes=p_in)
             if turns > 1:
-                steps = _steps(max(per_row // BURST, min(2 * outputs, per_row - turns)) // outputs)
+                steps = place.steps(max(per_row // BURST, min(2 * outputs, per_row - turns)) // outputs)
                 pace = tuple(max(row, sums, outputs * steps + turns) for row in place.pace)
                 yield place.option("input-stationary", pace, steps, spread=outputs * steps, drain=True,
                                    **fields)
             filling = [max(row, sums - turns) for row in place.pace]  # the row before is finished
-            steps = _steps((place.budget - sum(filling)) // height // outputs)
+            steps = place.steps((place.budget - sum(filling)) // height // outputs)
             pace = tuple(row + outputs * steps for row in filling)
             yield place.option("input-stationary", pace, steps, spread=outputs * steps, **fields)
 
@@ -159,7 +165,7 @@ def _output_stationary(place: _Place, window: Window, together: Window) -> Itera
         for p_out in unrollings(y.channels) if fold == 1 and not overlapping else (1,):
             sweeps = -(-y.channels // p_out) * fold
             possible = (place.budget - fill) // sum(rows) // y.channels // fold
-            steps = _steps(max(span // p_out, min(possible, SLOWEST // 2)))
+            steps = place.steps(max(span // p_out, min(possible, SLOWEST // 2)))
             row = sweeps * max(span, p_out * steps)
             # With one bank rows land once the first sweep has taken those before.
             lands = span + min(held.kernel[0], held.stride[0]) * place.spread
@@ -212,7 +218,7 @@ def _window(place: _Place, node: Conv | Pool, together: Window) -> Iterator[Opti
         steps = 1
         if kind != "max-pool":
             affordable = min(evenly, default=place.budget // place.y.height) // channels // copies // fold
-            steps = _steps(max(selects, affordable))
+            steps = place.steps(max(selects, affordable))
         gathered = place.beats * group
         busy = max(channels * copies * fold * max(selects, steps), gathered)
         times = [max(time, busy if each.emits else gathered)
@@ -243,10 +249,6 @@ def _at_least(cycles: int, pace: Sequence[int]) -> Pace:
             times.append(max(row - late, cycles))
             late += times[-1] - row
     return tuple(times)
-
-
-def _steps(affordable: int) -> int:
-    return max(1, min(affordable, SLOWEST))
 
 
 def unrollings(number: int) -> list[int]:

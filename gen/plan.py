@@ -49,6 +49,7 @@ class Plan:
     cycles_per_frame: float  # frames back to back
     first_frame_latency: int
     layers: dict[str, LayerPlan]
+    pipelined: bool = False  # lanes have stages, and no layer's readiness follows from the next one's at once
 
     @property
     def multipliers(self) -> int:
@@ -61,6 +62,6 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         return {"cycles_per_frame_budget": self.budget, "cycles_per_frame": self.cycles_per_frame,
                 "first_frame_latency": self.first_frame_latency, "multipliers": self.multipliers,
-                "dsps": self.dsps,
+                "dsps": self.dsps, "pipelined": self.pipelined,
                 "layers": [asdict(layer) | {"multipliers": layer.multipliers, "dsps": layer.dsps}
                            for layer in self.layers.values()]}

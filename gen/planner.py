@@ -45,7 +45,7 @@ def default_budget(graph: Graph) -> int:
 
 
 def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold: int | None = None,
-         keep: Keep = "wide") -> Plan:
+         keep: Keep = "wide", pipelined: bool = False) -> Plan:
     """Plan a network for at most so many cycles between frames, back to back.
 
     Without a number, :py:`default_budget()` is aimed at, or what the slowest layer needs if that is more, and
@@ -63,7 +63,7 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold:
     image = graph.tensors[graph.input]
     if fold is None and (cycles is None or cycles <= image.height * image.width):
         fold = 1
-    choice = _Choice(graph, fold, keep)
+    choice = _Choice(graph, fold, keep, pipelined)
     budget = default_budget(graph) if cycles is None else cycles
     while True:
         try:
@@ -79,11 +79,11 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold:
             closer = choice.options(fewer)
             if _multipliers(closer) * fewer < _multipliers(made) * each:
                 each, made = fewer, closer
-    best = attempt = _timed(graph, budget, made, paired)
+    best = attempt = _timed(graph, budget, made, paired, pipelined)
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
-            attempt = _timed(graph, budget, choice.options(each), paired)
+            attempt = _timed(graph, budget, choice.options(each), paired, pipelined)
         except _TooFast:
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
@@ -93,7 +93,7 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold:
     return best
 
 
-def unrolled(graph: Graph, *, paired: bool = False) -> Plan:
+def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False) -> Plan:
     """Plan a network with a multiplier for every weight that a step can use.
 
     Dense layers have one for every weight, and no ROM that turns. A depthwise layer has one for every tap, as
@@ -102,16 +102,17 @@ def unrolled(graph: Graph, *, paired: bool = False) -> Plan:
     held = shortcuts(graph)
     made: dict[str, Option] = {}
     for node in graph.nodes:
-        made[node.output] = max(options(graph, node, 1, made, held[node.name]), key=lambda option: (
+        possible = options(graph, node, 1, made, held[node.name], pipelined=pipelined)
+        made[node.output] = max(possible, key=lambda option: (
             option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
-    return _timed(graph, None, made, paired)
+    return _timed(graph, None, made, paired, pipelined)
 
 
 class _Choice:
     """Plans every layer of a network for a number of cycles per frame."""
 
-    def __init__(self, graph: Graph, fold: int | None, keep: Keep) -> None:
-        self.graph, self.folding, self.keep = graph, Folding(graph, fold), keep
+    def __init__(self, graph: Graph, fold: int | None, keep: Keep, pipelined: bool) -> None:
+        self.graph, self.folding, self.keep, self.pipelined = graph, Folding(graph, fold), keep, pipelined
         self.multiplications = info(graph).multiplications
         self._held: dict[tuple[Any, ...], tuple[int, ...]] = {}
 
@@ -124,7 +125,8 @@ class _Choice:
             for node in self.graph.nodes:
                 folds = self._folds(node, made, whole)
                 held[node.name] = self._rows(node, made, held)
-                possible = list(options(self.graph, node, each, made, held[node.name], folds, self.keep))
+                possible = list(options(self.graph, node, each, made, held[node.name], folds, self.keep,
+                                        self.pipelined))
                 fast = [option for option in possible if option.layer.cycles <= each]
                 if not fast and folds != (1,):
                     whole.add(self.folding.alike(node.output))
@@ -158,12 +160,13 @@ def _multipliers(made: Mapping[str, Option]) -> int:
     return sum(option.layer.multipliers for option in made.values())
 
 
-def _timed(graph: Graph, budget: int | None, made: Mapping[str, Option], paired: bool) -> Plan:
+def _timed(graph: Graph, budget: int | None, made: Mapping[str, Option], paired: bool,
+           pipelined: bool) -> Plan:
     """Make a plan of options, with what the cycle model says."""
     layers = {node.name: made[node.output].layer for node in graph.nodes}
     if paired:
         layers = {node.name: replace(layers[node.name], paired=_pairs(graph, node)) for node in graph.nodes}
-    draft = Plan(budget, 0, 0, layers)
+    draft = Plan(budget, 0, 0, layers, pipelined)
     timing = cycle_model.predict(elaborate.network(graph, draft), _FRAMES, endless=True)
     return replace(draft, cycles_per_frame=timing.cycles_per_frame,
                    first_frame_latency=timing.first_frame_latency)

@@ -52,7 +52,7 @@ class Collect(wiring.Component):
                     m.d.comb += takes.eq(table([places[index] for places in self.takes], phase))
         m.d.comb += [
             self.o.payload.eq(held),
-            free.eq(~last | ~self.o.valid | self.o.ready),
+            free.eq(~last | self.format.room(self.o)),
             self.i.ready.eq(takes & free),
             step.eq((~takes | self.i.valid) & free),
             phase_ends.eq(step & last & word_last),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from amaranth import Module, Mux, Shape, Signal, Value
+from amaranth import Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,6 +17,7 @@ from headrace.hdl.ring import Ring
 from headrace.hdl.rom import Rom, pack
 from headrace.hdl.rows import RowFormat, counter
 from headrace.hdl.scale import Requantise
+from headrace.hdl.steps import Steps
 
 
 class InputStationary(Layer):
@@ -108,28 +109,32 @@ class InputStationary(Layer):
             wiring.connect(m, wiring.flipped(self.i), collect.i)
             operands = collect.o
 
-        step = Signal()
+        last, first = Signal(), Signal()
+        steps = Steps(m, possible=operands.valid & rom.valid, computes=Const(1), first=first, finishes=last,
+                      finished=finished.valid, taken=finished.ready, pipelined=o.pipelined)
+        step = steps.step
         fold, _, fold_last = counter(m, o.fold, step, name="fold")
         turn_ends = step & fold_last if o.fold > 1 else step
         turn, _, turn_last = counter(m, self.turns, turn_ends, name="turn")
-        group, _, last = counter(m, self.groups, turn_ends & turn_last, name="group")
+        group, _, group_last = counter(m, self.groups, turn_ends & turn_last, name="group")
         _, address, _ = counter(m, len(rom.words), turn_ends, name="address")
         m.d.comb += [
             rom.address.eq(address),
-            finished.valid.eq(operands.valid & rom.valid & last),
-            step.eq(operands.valid & rom.valid & (~last | finished.ready)),
+            first.eq(group == 0),
+            last.eq(group_last),
             operands.ready.eq(turn_ends & turn_last),
         ]
         lanes = place_lanes(
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
-            operands=self.p_in, p_in=self.p_in, p_out=self.p_out, depth=self.depth)
-        first = group == 0
+            operands=self.p_in, p_in=self.p_in, p_out=self.p_out, depth=self.depth,
+            pipelined=o.pipelined)
+        weight = steps.behind(rom.data, name="weight")
         columns = {column: [Value.cast(value)] for column, value in enumerate(operands.payload)}
         view = in_turn(m, fold, o.lanes, [[column] for column in columns], columns, columns[0])
         for lane, ((seen,),), total in zip(lanes, view, finished.payload, strict=True):
             m.d.comb += lane.x.eq(seen)
-            m.d.comb += [lane.weight.eq(rom.data), lane.first.eq(first), lane.step.eq(step),
-                         total.eq(lane.sum)]
+            m.d.comb += [lane.weight.eq(weight), total.eq(lane.sum)]
+            steps.tell(lane)
         return m
 
 

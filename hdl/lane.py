@@ -32,6 +32,9 @@ class MacLane(wiring.Component):
         Turns of the ring of unfinished sums.
     paired : :class:`bool`
         Two outputs share a multiplier (:mod:`headrace.hdl.packed`), where there are two.
+    pipelined : :class:`bool`
+        Operands and products stand in registers: ``first`` and ``step`` come :data:`STAGES` cycles behind
+        ``select`` and ``x``, and one behind ``weight``.
 
     Members
     -------
@@ -45,6 +48,8 @@ class MacLane(wiring.Component):
         Keep the new sums.
     sum : :py:`Out(ArrayLayout(sum, p_out))`
         The new sums, in the same cycle.
+    moves : :py:`In(1)`
+        The registers load; only in pipelined lanes.
     """
 
     x: Any
@@ -53,14 +58,16 @@ class MacLane(wiring.Component):
     first: Signal
     step: Signal
     sum: Any
+    moves: Signal
 
     def __init__(self, *, x: Shape, weight: Shape, sum: Shape, operands: int, p_in: int, p_out: int,
-                 depth: int = 1, paired: bool = False) -> None:
+                 depth: int = 1, paired: bool = False, pipelined: bool = False) -> None:
         if not 1 <= p_in <= operands:
             raise ValueError(f"p_in must be 1 to {operands}, not {p_in!r}")
         self.shapes = x, weight, sum
         self.groups = -(-operands // p_in)
-        self.p_in, self.p_out, self.depth, self.paired = p_in, p_out, depth, paired
+        self.p_in, self.p_out, self.depth = p_in, p_out, depth
+        self.paired, self.pipelined = paired, pipelined
         super().__init__({
             "x": In(data.ArrayLayout(x, operands)),
             "select": In(range(max(self.groups, 2))),
@@ -68,6 +75,7 @@ class MacLane(wiring.Component):
             "first": In(1),
             "step": In(1),
             "sum": Out(data.ArrayLayout(sum, p_out)),
+            **stages(pipelined),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -75,8 +83,9 @@ class MacLane(wiring.Component):
         held = hold(m, platform, self.sum, depth=self.depth, step=self.step)
         x = [Signal(self.shapes[0], name=f"x{index}") for index in range(self.p_in)]
         for index, operand in enumerate(x):
-            m.d.comb += operand.eq(choose(self.x, index, self.p_in, self.select))
+            assign(m, self, operand, choose(self.x, index, self.p_in, self.select))
         for output, product in enumerate(self._products(m, x)):
+            product = staged(m, self, product, name=f"product{output}")
             m.d.comb += self.sum[output].eq(Mux(self.first, 0, held[output]) + product)
         return m
 
@@ -143,6 +152,29 @@ def hold(m: Module, platform: object, sums: Any, *, depth: int, step: Value) -> 
     place(m, platform, "held", ring)
     m.d.comb += [ring.shift.eq(step), ring.i[0].eq(sums)]
     return ring.o[0]
+
+
+def stages(pipelined: bool) -> dict[str, Any]:
+    """Return the further members of lanes that have stages."""
+    return {"moves": In(1)} if pipelined else {}
+
+
+def assign(m: Module, lane: Any, target: Signal, value: Value) -> None:
+    """Describe a signal that is a stage of a pipelined lane, and otherwise only a name."""
+    if lane.pipelined:
+        with m.If(lane.moves):
+            m.d.sync += target.eq(value)
+    else:
+        m.d.comb += target.eq(value)
+
+
+def staged(m: Module, lane: Any, value: Value, *, name: str) -> Value:
+    """Return a value behind a stage of a pipelined lane, and otherwise the value."""
+    if not lane.pipelined:
+        return value
+    register = Signal(value.shape(), name=name, reset_less=True)
+    assign(m, lane, register, value)
+    return register
 
 
 def choose(x: Any, index: int, p_in: int, select: Value) -> Value:

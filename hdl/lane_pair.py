@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.hierarchy import place_copies
-from headrace.hdl.lane import MacLane, choose, hold
+from headrace.hdl.lane import MacLane, assign, choose, hold, staged, stages
 from headrace.hdl.packed import pack, products
 
 
@@ -22,7 +22,7 @@ class LanePair(wiring.Component):
         Shape of an operand, of 8 bits at most.
     weight : :class:`Shape`
         Signed shape of a weight, of 9 bits at most.
-    sum, operands, p_in, p_out, depth
+    sum, operands, p_in, p_out, depth, pipelined
         As in :class:`MacLane`, for each column.
 
     Members
@@ -31,7 +31,7 @@ class LanePair(wiring.Component):
         By column, the low one first.
     sum : :py:`Out(ArrayLayout(ArrayLayout(sum, p_out), 2))`
         By column.
-    select, weight, first, step
+    select, weight, first, step, moves
         As in :class:`MacLane`, for both columns.
     """
 
@@ -41,15 +41,16 @@ class LanePair(wiring.Component):
     first: Signal
     step: Signal
     sum: Any
+    moves: Signal
 
     def __init__(self, *, x: Shape, weight: Shape, sum: Shape, operands: int, p_in: int, p_out: int,
-                 depth: int = 1) -> None:
+                 depth: int = 1, pipelined: bool = False) -> None:
         if x.width > 8:
             raise ValueError(f"Operands of a pair of lanes must have 8 bits at most, not {x.width!r}")
         if not weight.signed or weight.width > 9:
             raise ValueError(f"Weights of a pair of lanes must be signed, of 9 bits at most, not {weight!r}")
         self.shapes = x, weight, sum
-        self.p_in, self.p_out, self.depth = p_in, p_out, depth
+        self.p_in, self.p_out, self.depth, self.pipelined = p_in, p_out, depth, pipelined
         groups = -(-operands // p_in)
         super().__init__({
             "x": In(data.ArrayLayout(data.ArrayLayout(x, operands), 2)),
@@ -58,6 +59,7 @@ class LanePair(wiring.Component):
             "first": In(1),
             "step": In(1),
             "sum": Out(data.ArrayLayout(data.ArrayLayout(sum, p_out), 2)),
+            **stages(pipelined),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -67,6 +69,7 @@ class LanePair(wiring.Component):
         for output in range(self.p_out):
             weights = [self.weight[output][index] for index in range(self.p_in)]
             for column, product in enumerate(products(m, x, weights, name=f"output{output}")):
+                product = staged(m, self, product, name=f"product{column}_{output}")
                 m.d.comb += self.sum[column][output].eq(
                     Mux(self.first, 0, held[column][output]) + product)
         return m
@@ -76,7 +79,7 @@ class LanePair(wiring.Component):
         chosen = []
         for column, name in enumerate(("low", "high")):
             x = Signal(self.shapes[0], name=f"{name}{index}")
-            m.d.comb += x.eq(choose(self.x[column], index, self.p_in, self.select))
+            assign(m, self, x, choose(self.x[column], index, self.p_in, self.select))
             chosen.append(x)
         low, high = chosen
         return low, high, pack(m, low, high, name=f"packed{index}")
@@ -92,6 +95,7 @@ class Column:
     first: Signal
     step: Signal
     sum: Any
+    moves: Signal | None  # of pipelined lanes
 
 
 def place_lanes(m: Module, platform: object, count: int, *, paired: bool, **shapes: Any) -> list[Column]:
@@ -103,6 +107,7 @@ def place_lanes(m: Module, platform: object, count: int, *, paired: bool, **shap
     pairs = place_copies(m, platform, "pair", lambda: LanePair(**shapes), count // 2 if paired else 0)
     lanes = place_copies(m, platform, "lane", lambda: MacLane(**shapes, paired=paired),
                          count - 2 * len(pairs))
-    return [*(Column(pair.x[column], pair.select, pair.weight, pair.first, pair.step, pair.sum[column])
-              for pair in pairs for column in range(2)),
-            *(Column(lane.x, lane.select, lane.weight, lane.first, lane.step, lane.sum) for lane in lanes)]
+    def column(lane: Any, x: Any, total: Any) -> Column:
+        return Column(x, lane.select, lane.weight, lane.first, lane.step, total, getattr(lane, "moves", None))
+    return [*(column(pair, pair.x[index], pair.sum[index]) for pair in pairs for index in range(2)),
+            *(column(lane, lane.x, lane.sum) for lane in lanes)]

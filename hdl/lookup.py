@@ -75,7 +75,9 @@ class Lookup(Layer):
         lanes = place_copies(m, platform, "lane", lambda: LookupLane(x=i.shape, y=o.shape, words=words),
                              o.lanes)
         payload = Signal(o.layout, reset_less=True)
-        m.d.comb += [self.i.ready.eq(~self.o.valid | self.o.ready), self.o.payload.eq(payload)]
+        m.d.comb += [self.i.ready.eq(o.room(self.o)), self.o.payload.eq(payload)]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
         with m.If(self.i.ready):
             m.d.sync += self.o.valid.eq(self.i.valid)
         for lane, x, y in zip(lanes, self.i.payload, payload, strict=True):

@@ -16,6 +16,7 @@ from headrace.hdl.ring import Ring
 from headrace.hdl.rom import Rom, pack
 from headrace.hdl.rows import RowFormat, counter, replayed, table
 from headrace.hdl.scale import Requantise
+from headrace.hdl.steps import Steps
 
 
 class OutputStationary(Layer):
@@ -149,10 +150,13 @@ class OutputStationary(Layer):
                 m.d.sync += register.eq(self.i.payload)
 
         # The turn: sweeps over the window, one for every p_out outputs, or one for each row of a group.
-        turn_ends, step = Signal(), Signal()
+        turn_ends, ready, first, finishes = Signal(), Signal(), Signal(), Signal()
         turn, _, _ = counter(m, len(groups), turn_ends, name="turn")
         emits = table([g.emits for g in groups], turn)
         lands = Cat(table([g.lands[slot] for g in groups], turn) for slot in range(kept))
+        steps = Steps(m, possible=ready, computes=Const(1), first=first, finishes=finishes,
+                      finished=self.requantise.i.valid, taken=self.requantise.i.ready, pipelined=o.pipelined)
+        step = steps.step
         select, _, select_last = counter(m, self.selects, step & emits, name="select")
         word_ends = step & (~emits | select_last)
         word, _, word_last = counter(m, self.words, word_ends, name="word")
@@ -174,13 +178,12 @@ class OutputStationary(Layer):
         m.d.comb += rom.address.eq(replayed(m, len(rom.words), step & emits, again=again,
                                             back=self.words * self.selects - 1, name="address"))
 
-        first_sweep, finishes = Signal(), Signal()
-        ready = rom.valid & (~first_sweep | ~(lands & ~Array(landed)[emptying]).any())
+        first_sweep = Signal()
         m.d.comb += [
+            ready.eq(rom.valid & (~first_sweep | ~(lands & ~Array(landed)[emptying]).any())),
+            first.eq((word == 0) & ((select == 0) if o.group == 1 else 1)),
             first_sweep.eq((sweep == 0) & (member == 0) & (fold == 0)),
             finishes.eq(emits & word_last & (select_last if o.group == 1 else 1)),
-            self.requantise.i.valid.eq(ready & finishes),
-            step.eq(ready & (~finishes | self.requantise.i.ready)),
             turn_ends.eq(sweep_ends & (~emits | sweep_last & member_last & fold_last)),
         ]
         m.d.comb += taken.eq(sweep_ends & first_sweep & lands.any())
@@ -223,22 +226,17 @@ class OutputStationary(Layer):
                         Mux(inside[tap], present[index][tap][channel], pad))
         lanes = place_lanes(
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
-            operands=self.side * self.hold.taps, p_in=self.p_in, p_out=self.p_out)
+            operands=self.side * self.hold.taps, p_in=self.p_in, p_out=self.p_out, pipelined=o.pipelined)
         channels_taps = [(channel, tap) for channel in range(self.side) for tap in range(kernel)]
         if o.group > 1:
             channels_taps.sort(key=lambda pair: pair[1])
         seen = {column: [masked[index][tap][channel] for channel, tap in channels_taps]
                 for index, column in enumerate(used)}
         view = in_turn(m, fold, o.lanes, reach, seen, [pad] * len(channels_taps))
-        first = (word == 0) & ((select == 0) if o.group == 1 else 1)
+        weight = steps.behind(rom.data, name="weight")
         for lane, taps, total in zip(lanes, view, self.requantise.i.payload, strict=True):
             operands = [planes[plane] for plane in range(len(channels_taps)) for planes in taps]
             m.d.comb += [x.eq(operand) for x, operand in zip(lane.x, operands, strict=True)]
-            m.d.comb += [
-                lane.select.eq(select),
-                lane.weight.eq(rom.data),
-                lane.first.eq(first),
-                lane.step.eq(step),
-                total.eq(lane.sum),
-            ]
+            m.d.comb += [lane.select.eq(select), lane.weight.eq(weight), total.eq(lane.sum)]
+            steps.tell(lane)
         return m

@@ -11,11 +11,12 @@ from headrace.hdl.geometry import PassingGroup, Window, merges, passing_groups
 from headrace.hdl.hierarchy import place
 from headrace.hdl.ring import Ring
 from headrace.hdl.rows import RowFormat, counter, table
+from headrace.hdl.steps import Steps
 
 
 def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tuple[RowFormat, RowFormat],
                 window: Window, pad: int, lanes: Sequence[Any], p_in: int, patience: int, may_step: Value,
-                finished: Value, taken: Value) -> tuple[Value, Value]:
+                finished: Value, taken: Value, pipelined: bool) -> tuple[Value, Value, Steps]:
     """Describe a layer that computes channel by channel, and holds only the earlier rows.
 
     A ring turns with the channels and keeps, of each, the values that the next window still needs. The rows
@@ -34,15 +35,17 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
     may_step : :class:`Value`
         A step may be taken.
     finished : :class:`Signal`
-        Driven high in the step that completes an output, until it is :py:`taken`.
+        Driven high where an output is complete, until it is :py:`taken`.
     taken : :class:`Value`
         The output can be taken in this cycle.
+    pipelined : :class:`bool`
+        Whether the lanes are.
 
     Returns
     -------
-    :class:`Value`, :class:`Value`
+    :class:`Value`, :class:`Value`, :class:`Steps`
         High in the steps in which the lanes compute; in those after which the weights of the output come once
-        more, for the next columns.
+        more, for the next columns; and what the lanes are told.
     """
     (x, o), kernel = formats, window.kernel[0]
     groups = passing_groups(window, x.height, x.group)
@@ -56,7 +59,7 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
         i = collect.o
         arriving = [[*i.payload[column]] for column in range(x.width)]
 
-    step, advance, valid, ends, group_ends = Signal(), Signal(), Signal(), Signal(), Signal()
+    advance, valid, ends, group_ends = Signal(), Signal(), Signal(), Signal()
     group = Signal(range(len(groups)))
     arrives = table([any(g.arrives) for g in groups], group)
     emits = table([g.emits for g in groups], group)
@@ -89,12 +92,12 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
         m.d.sync += group.eq(Mux(group == len(groups) - 1, takes_next, group + 1))
 
     waits = arrives & ~passed
+    steps = Steps(m, possible=valid, computes=emits, first=select == 0, finishes=emits & select_last,
+                  finished=finished, taken=taken, pipelined=pipelined)
     m.d.comb += [
         valid.eq(may_step & (~waits | i.valid) & ~hesitates),
-        finished.eq(valid & emits & select_last),
-        step.eq(valid & (~emits | ~select_last | taken)),
-        advance.eq(step & emits),
-        ends.eq(step & (~emits | (output_last & copy_last))),
+        advance.eq(steps.step & emits),
+        ends.eq(steps.step & (~emits | (output_last & copy_last))),
         group_ends.eq(ends & channel_last),
         i.ready.eq(ends & (waits | joins)),
     ]
@@ -117,13 +120,13 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
             masked = Signal(x.shape, name=f"x{column}_{tap}")
             m.d.comb += masked.eq(Mux(inside, columns[column][tap], padding))
             columns[column][tap] = masked
-    first = select == 0
     view = in_turn(m, fold, o.lanes, window.columns(x.width), dict(enumerate(columns)), [padding] * kernel)
     for lane, seen in zip(lanes, view, strict=True):
         operands = [rows[tap] for tap in range(kernel) for rows in seen]
         m.d.comb += [value.eq(operand) for value, operand in zip(lane.x, operands, strict=True)]
-        m.d.comb += [lane.select.eq(select), lane.first.eq(first), lane.step.eq(advance)]
-    return advance, select_last & ~fold_last if o.fold > 1 else Const(0)
+        m.d.comb += lane.select.eq(select)
+        steps.tell(lane)
+    return advance, select_last & ~fold_last if o.fold > 1 else Const(0), steps
 
 
 def collected(groups: Sequence[PassingGroup], x: RowFormat) -> tuple[list[tuple[bool, ...]], int]:

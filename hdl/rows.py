@@ -27,6 +27,7 @@ class RowFormat:
     shape: Shape  # of one activation
     fold: int = 1
     together: Window = Window()  # of rows
+    pipelined: bool = False  # ready never follows from the reader's in the same cycle, and lanes have stages
 
     def __post_init__(self) -> None:
         if self.fold < 1:
@@ -77,6 +78,10 @@ class RowFormat:
     @property
     def signature(self) -> stream.Signature:
         return stream.Signature(self.layout)
+
+    def room(self, o: stream.Interface) -> Value:
+        """Return whether a register whose beats leave as :py:`o` takes another one in this cycle."""
+        return ~o.valid if self.pipelined else ~o.valid | o.ready
 
 
 def counter(m: Module, limit: int, advance: Any, *, name: str) -> tuple[Value, Value, Value]:

@@ -77,7 +77,7 @@ class Scale(wiring.Component):
         index, _, last = counter(m, digits.steps, control.step, name="index")
         m.d.comb += [
             rom.address.eq(channel_next),
-            control.step.eq(self.i.valid & rom.valid & (~last | ~self.o.valid | self.o.ready)),
+            control.step.eq(self.i.valid & rom.valid & (~last | self.format.room(self.o))),
             control.last.eq(last),
             done.eq(control.step & last),
             self.i.ready.eq(done),

@@ -97,15 +97,16 @@ class Depthwise(Layer):
         place(m, platform, "rom", rom)
         lanes = place_lanes(
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
-            operands=self.window.taps, p_in=self.p_in, p_out=1)
-        advance, again = pass_window(
+            operands=self.window.taps, p_in=self.p_in, p_out=1, pipelined=o.pipelined)
+        advance, again, steps = pass_window(
             m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad, lanes=lanes,
             p_in=self.p_in, patience=self.patience, may_step=rom.valid, finished=self.requantise.i.valid,
-            taken=self.requantise.i.ready)
+            taken=self.requantise.i.ready, pipelined=o.pipelined)
         m.d.comb += rom.address.eq(replayed(m, len(rom.words), advance, again=again, back=self.selects - 1,
                                             name="address"))
+        weight = steps.behind(rom.data, name="weight")
         for lane, total in zip(lanes, self.requantise.i.payload, strict=True):
-            m.d.comb += [lane.weight.eq(rom.data), total.eq(lane.sum)]
+            m.d.comb += [lane.weight.eq(weight), total.eq(lane.sum)]
         return m
 
 
@@ -154,9 +155,11 @@ class MaxPool(Layer):
             x=i.shape, operands=self.window.taps, p_in=self.p_in), o.lanes)
         pass_window(m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad,
                     lanes=lanes, p_in=self.p_in, patience=self.patience, may_step=Const(1),
-                    finished=finished, taken=taken)
+                    finished=finished, taken=taken, pipelined=False)
         payload = Signal(o.layout, reset_less=True)
-        m.d.comb += [self.o.payload.eq(payload), taken.eq(~self.o.valid | self.o.ready)]
+        m.d.comb += [self.o.payload.eq(payload), taken.eq(o.room(self.o))]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
         with m.If(taken):
             m.d.sync += self.o.valid.eq(finished)
             m.d.sync += [y.eq(lane.max) for y, lane in zip(payload, lanes, strict=True)]

@@ -130,7 +130,8 @@ def requantisation(rng: np.random.Generator, channels: int, *, tie: int | None,
 
 
 def make(name: str, *, steps: int, tie: int | None, shape: Any,
-         scaling: Requantisation | None = None, paired: bool = False) -> tuple[Any, np.ndarray]:
+         scaling: Requantisation | None = None, paired: bool = False,
+         pipelined: bool = False) -> tuple[Any, np.ndarray]:
     kind, (channels, height, width), outputs, window, options = LAYERS[name]
     options = dict(options)
     arrives = POINT
@@ -144,9 +145,9 @@ def make(name: str, *, steps: int, tie: int | None, shape: Any,
     fold_in, fold_out = options.pop("folds", (1, 1))
     common: dict[str, Any] = dict(
         i=RowFormat(channels=channels, height=height, lanes=width // fold_in, shape=shape, fold=fold_in,
-                    together=arrives),
+                    together=arrives, pipelined=pipelined),
         o=RowFormat(channels=outputs, height=rows, lanes=columns // fold_out, shape=shape, fold=fold_out,
-                    together=leaves))
+                    together=leaves, pipelined=pipelined))
     if kind is not MaxPool:
         random = requantisation(rng, outputs, tie=tie, shape=shape)
         common |= dict(scaling=scaling or random, requantise_steps=steps, sum=signed(20))
@@ -170,10 +171,13 @@ def make(name: str, *, steps: int, tie: int | None, shape: Any,
 def test_matches_model(name: str, i_gap: str, o_gap: str) -> None:
     steps, tie, shape = 2, 4, signed(8)
     layer, frames = make(name, steps=steps, tie=tie, shape=shape)
+    check(layer, frames, i_gap=i_gap, o_gap=o_gap, seed=name)
+
+
+def check(layer: Any, frames: np.ndarray, **run: Any) -> None:
     expected = [beat for x in frames for beat in streams.pack_rows(layer.model(x), layer.formats[1])]
     beats = [beat for x in frames for beat in streams.pack_rows(x, layer.formats[0])]
-    seen = streams.run(layer, {"i": beats}, len(expected), i_gap=i_gap, o_gap=o_gap, seed=name)
-    assert seen == expected
+    assert streams.run(layer, {"i": beats}, len(expected), **run) == expected
 
 
 @pytest.mark.parametrize("shape", (signed(8), unsigned(8)))
@@ -181,10 +185,15 @@ def test_matches_model(name: str, i_gap: str, o_gap: str) -> None:
                                   if kind not in (MaxPool, GlobalPool) and "weights" not in options])
 def test_pairs_change_nothing(name: str, shape: Any) -> None:
     """Columns even and odd, also one alone."""
-    paired, frames = make(name, steps=2, tie=4, shape=shape, paired=True)
-    expected = [beat for x in frames for beat in streams.pack_rows(paired.model(x), paired.formats[1])]
-    beats = [beat for x in frames for beat in streams.pack_rows(x, paired.formats[0])]
-    assert streams.run(paired, {"i": beats}, len(expected), seed=name) == expected
+    check(*make(name, steps=2, tie=4, shape=shape, paired=True), seed=name)
+
+
+@pytest.mark.parametrize("gap", streams.PATTERNS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_pipelined(name: str, gap: str) -> None:
+    """Lanes with stages, in pairs where there are pairs, behind a reader that lets them wait."""
+    paired = LAYERS[name][0] not in (MaxPool, GlobalPool) and "weights" not in LAYERS[name][4]
+    check(*make(name, steps=2, tie=4, shape=unsigned(8), paired=paired, pipelined=True), o_gap=gap, seed=name)
 
 
 @pytest.mark.parametrize("tie", (None, 0, 5, 8))

@@ -96,9 +96,10 @@ def check(graph: Graph, layout: Plan) -> None:
 
 
 @pytest.mark.parametrize("make", BRANCHES, ids=lambda make: make.__name__)
-def test_branches(make: Callable[[], Graph]) -> None:
+@pytest.mark.parametrize("pipelined", (False, True))
+def test_branches(make: Callable[[], Graph], pipelined: bool) -> None:
     graph = make()
-    check(graph, plan(graph))
+    check(graph, plan(graph, pipelined=pipelined))
 
 
 def test_digits(digits: Path) -> None:

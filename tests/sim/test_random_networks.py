@@ -26,15 +26,15 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "DEADLINE", 5_000)
 
 
-def layout(graph: Graph, speed: float) -> Plan:
+def layout(graph: Graph, speed: float, pipelined: bool) -> Plan:
     """Plan for more or fewer multipliers than by default, as far as the layers can."""
     try:
-        return plan(graph, cycles=int(default_budget(graph) / speed))
+        return plan(graph, cycles=int(default_budget(graph) / speed), pipelined=pipelined)
     except HeadraceError:
-        return plan(graph)
+        return plan(graph, pipelined=pipelined)
 
 
-def agree(network: Network, speed: float, stalls: bool) -> None:
+def agree(network: Network, speed: float, stalls: bool, pipelined: bool) -> None:
     with TemporaryDirectory() as folder:
         path = save(network, Path(folder, "net.onnx"))
         graph = load(path)
@@ -43,7 +43,7 @@ def agree(network: Network, speed: float, stalls: bool) -> None:
         x = rng.integers(q.lo, q.hi + 1, (FRAMES, *network.shape))
         assert set(oracle.compare(graph, path, x).values()) == {0}
     patterns = dict(zip(("valid", "ready"), rng.random((2, 97)) < 0.7, strict=True)) if stalls else {}
-    result = verify.run(graph, layout(graph, speed), x, engine="amaranth", **patterns)
+    result = verify.run(graph, layout(graph, speed, pipelined), x, engine="amaranth", **patterns)
     assert result.first is None and not any(result.mismatches.values()), str(result.first)
 
 
@@ -53,6 +53,6 @@ def test_random_networks(number: int) -> None:
 
     In a longer run, hypothesis would mostly alter what it has drawn before.
     """
-    case = given(networks(), st.sampled_from((0.2, 1.0, 1.0, 3.0)), st.booleans())(agree)
+    case = given(networks(), st.sampled_from((0.2, 1.0, 1.0, 3.0)), st.booleans(), st.booleans())(agree)
     options = settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     seed(number)(options(case))()

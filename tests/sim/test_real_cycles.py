@@ -36,7 +36,9 @@ def check(graph: Graph, layout: Plan, x: np.ndarray) -> verify.Result:
 
 @pytest.mark.parametrize("budget, options", (
     (512, {}), (512, {"paired": True}), (1000, {"fold": 1, "paired": True}), (1500, {}),
-    (4000, {"paired": True}), (1000, {"keep": "narrow"}), (4000, {"keep": "narrow"})))
+    (4000, {"paired": True}), (1000, {"keep": "narrow"}), (4000, {"keep": "narrow"}),
+    (512, {"pipelined": True}), (1000, {"pipelined": True, "fold": 1, "paired": True}),
+    (4000, {"pipelined": True}), (4000, {"pipelined": True, "keep": "narrow"})))
 def test_digits(digits: Path, digits_images: Path, budget: int, options: dict[str, Any]) -> None:
     graph = load(digits)
     layout = plan(graph, cycles=budget, **options)
@@ -44,12 +46,16 @@ def test_digits(digits: Path, digits_images: Path, budget: int, options: dict[st
     assert result.cycles_per_frame == layout.cycles_per_frame <= budget
 
 
-def test_digits_unrolled(digits: Path, digits_images: Path) -> None:
-    """A row takes as many cycles as its stream has channels: the widest has 16 of 8 rows."""
+@pytest.mark.parametrize("pipelined, cycles", ((False, 8 * 16), (True, 286)))
+def test_digits_unrolled(digits: Path, digits_images: Path, pipelined: bool, cycles: int) -> None:
+    """A row takes as many cycles as its stream has channels: the widest has 16 of 8 rows.
+
+    Twice as many where no beat comes every cycle, and then the steps between two of them do not all fit.
+    """
     graph = load(digits)
-    layout = unrolled(graph)
+    layout = unrolled(graph, pipelined=pipelined)
     result = check(graph, layout, inputs.load([digits_images], graph)[:4])
-    assert result.cycles_per_frame == layout.cycles_per_frame == 8 * 16
+    assert result.cycles_per_frame == layout.cycles_per_frame == cycles
 
 
 @pytest.mark.full
@@ -63,11 +69,19 @@ def test_real_networks(shared: Path, name: str, budget: int) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("name", BUDGETS)
+def test_pipelined(shared: Path, name: str) -> None:
+    graph, x = real(shared, name)
+    check(graph, plan(graph, cycles=2 * max(BUDGETS[name]), pipelined=True), x)
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("fold", (2, 6, 48))
-def test_folds(shared: Path, fold: int) -> None:
+@pytest.mark.parametrize("pipelined", (False, True))
+def test_folds(shared: Path, fold: int, pipelined: bool) -> None:
     """Lanes that serve two columns, six, or as many as the cycles leave time for."""
     graph, x = real(shared, "fomo_face_mbv2_0.35_96_qdq")
-    layout = plan(graph, cycles=400_000, fold=fold)
+    layout = plan(graph, cycles=400_000, fold=fold, pipelined=pipelined)
     assert 1 < max(layer.fold for layer in layout.layers.values()) <= fold
     check(graph, layout, x)
     assert layout.cycles_per_frame <= 400_000
