@@ -13,6 +13,7 @@ from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.lookup import Lookup
 from headrace.hdl.output_stationary import OutputStationary
+from headrace.hdl.steps import SCALE_STAGES
 from headrace.hdl.upsample import Upsample
 
 
@@ -24,7 +25,7 @@ def output_stationary(layer: OutputStationary, inputs: Sequence[Channel], o: Cha
     free = [[Queue(scheduler, [0]) for _ in range(kept)] for _ in range(layer.banks)]
     sums = Channel(scheduler)
     return [_landing(layer, i, landed, free), _sweeps(layer, landed, free, sums),
-            requantise(layer.requantise, sums, o)]
+            *requantise(layer.requantise, sums, o, scheduler)]
 
 
 def _landing(layer: OutputStationary, i: Channel, landed: Sequence[Sequence[Queue]],
@@ -94,7 +95,7 @@ def input_stationary(layer: InputStationary, inputs: Sequence[Channel], o: Chann
                      scheduler: Scheduler) -> list[Process]:
     (i,) = inputs
     sums = Channel(scheduler)
-    processes = [requantise(layer.requantise, sums, o)]
+    processes = requantise(layer.requantise, sums, o, scheduler)
     if layer.drains:
         finished = Channel(scheduler)
         processes.append(drain(finished, sums, layer.depth))
@@ -135,7 +136,7 @@ def global_pool(layer: GlobalPool, inputs: Sequence[Channel], o: Channel,
                 scheduler: Scheduler) -> list[Process]:
     (i,) = inputs
     sums = Channel(scheduler)
-    return [_across(layer, i, sums), requantise(layer.requantise, sums, o)]
+    return [_across(layer, i, sums), *requantise(layer.requantise, sums, o, scheduler)]
 
 
 def _across(layer: GlobalPool, i: Channel, sums: Channel) -> Process:
@@ -159,7 +160,11 @@ def _across(layer: GlobalPool, i: Channel, sums: Channel) -> Process:
 
 def add(layer: Add, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
     operands, processes = held_rows(layer, inputs, scheduler)
-    return [*processes, _add(layer, operands, o)]
+    steps = layer.scale.digits.steps
+    if not layer.scale.format.pipelined:
+        return [*processes, _add(operands, o, steps)]
+    scaled = Channel(scheduler)
+    return [*processes, _add_in_stages(operands, scaled, steps), register(scaled, o, layer.scale.format)]
 
 
 def concat(layer: Concat, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
@@ -208,8 +213,22 @@ def _repeat(layer: Upsample, i: Channel, o: Channel) -> Process:
                 time = o.taken + 1
 
 
-def _add(layer: Add, operands: Sequence[Channel], o: Channel) -> Process:
-    steps, room, time = layer.scale.digits.steps, int(layer.scale.format.pipelined), 0
+def _add_in_stages(operands: Sequence[Channel], scaled: Channel, steps: int) -> Process:
+    pipeline, time = Pipeline(scaled, SCALE_STAGES), 0
+    while True:
+        for operand in operands:
+            while operand.offered is None:
+                yield operand
+            time = max(time, operand.offered)
+        time = yield from pipeline.steps(time, steps, finish=True)
+        for operand in operands:
+            operand.take(time)
+        time += 1
+        yield from pipeline.settle()
+
+
+def _add(operands: Sequence[Channel], o: Channel, steps: int) -> Process:
+    time = 0
     while True:
         for operand in operands:
             while operand.offered is None:
@@ -217,7 +236,7 @@ def _add(layer: Add, operands: Sequence[Channel], o: Channel) -> Process:
             time = max(time, operand.offered)
         while o.offered is not None:
             yield o
-        time = max(time + steps - 1, o.taken + room)
+        time = max(time + steps - 1, o.taken)
         for operand in operands:
             operand.take(time)
         time += 1

@@ -10,21 +10,21 @@ from headrace.hdl.collect import slots
 from headrace.hdl.concat import Concat
 from headrace.hdl.rows import RowFormat
 from headrace.hdl.scale import Requantise
-from headrace.hdl.steps import STAGES
+from headrace.hdl.steps import MAC_STAGES, SCALE_STAGES
 
 Steps: TypeAlias = "Generator[Channel | Queue, None, int]"
 """A process within one, that returns a cycle."""
 
 
 class Pipeline:
-    """What pipelined lanes have finished and not yet given: see :class:`headrace.hdl.steps.Steps`.
+    """What lanes with stages have finished and not yet given: see :class:`headrace.hdl.steps.Steps`.
 
-    A sum that waits stops the pipeline, so all that comes later in it comes as much later.
+    What waits stops the pipeline, so all that comes later in it comes as much later.
     """
 
-    def __init__(self, sums: Channel) -> None:
-        self._sums = sums
-        self._due: deque[int] = deque()  # when finished sums are there; the first is offered
+    def __init__(self, finished: Channel, stages: int = MAC_STAGES) -> None:
+        self._finished, self._stages = finished, stages
+        self._due: deque[int] = deque()  # when what is finished is there; the first is offered
         self._moves = 0  # when it last went on
 
     def steps(self, time: int, count: int, *, finish: bool) -> Steps:
@@ -34,12 +34,12 @@ class Pipeline:
         while self._due and self._due[0] <= last:
             due = self._due[0]
             yield from self._leave()
-            late = max(0, self._sums.taken - max(time, due))
+            late = max(0, self._finished.taken - max(time, due))
             time, last = time + late if time >= due else time, last + late
         if finish:
-            self._due.append(last + STAGES)
+            self._due.append(last + self._stages)
             if len(self._due) == 1:
-                self._sums.offer(self._due[0])
+                self._finished.offer(self._due[0])
         return last
 
     def settle(self) -> Process:
@@ -49,13 +49,13 @@ class Pipeline:
 
     def _leave(self) -> Process:
         due = self._due.popleft()
-        while self._sums.offered is not None:
-            yield self._sums
-        self._moves = self._sums.taken
+        while self._finished.offered is not None:
+            yield self._finished
+        self._moves = self._finished.taken
         late = self._moves - due
         self._due = deque(each + late for each in self._due)
         if self._due:
-            self._sums.offer(self._due[0])
+            self._finished.offer(self._due[0])
 
 
 def first_step(words: int) -> int:
@@ -142,9 +142,28 @@ def register(i: Channel, o: Channel, format: RowFormat) -> Process:
         o.offer(i.taken + 1)
 
 
-def requantise(layer: Requantise, i: Channel, o: Channel) -> Process:
+def requantise(layer: Requantise, i: Channel, o: Channel, scheduler: Scheduler) -> list[Process]:
+    if not layer.scale.format.pipelined:
+        return [_requantise(layer, i, o)]
+    scaled = Channel(scheduler)
+    return [_requantise_in_stages(layer, i, scaled), register(scaled, o, layer.scale.format)]
+
+
+def _requantise_in_stages(layer: Requantise, i: Channel, scaled: Channel) -> Process:
     words, steps = cycle(layer.serialise.counts), layer.scale.digits.steps
-    room = int(layer.scale.format.pipelined)
+    pipeline, done = Pipeline(scaled, SCALE_STAGES), 0
+    while True:
+        while i.offered is None:
+            yield i
+        time = max(i.offered, done)
+        i.take(time)
+        for _ in range(next(words)):
+            time = done = yield from pipeline.steps(time + 1, steps, finish=True)
+            yield from pipeline.settle()
+
+
+def _requantise(layer: Requantise, i: Channel, o: Channel) -> Process:
+    words, steps = cycle(layer.serialise.counts), layer.scale.digits.steps
     done = 0  # cycle in which the last sum was taken to be scaled
     while True:
         while i.offered is None:
@@ -154,7 +173,7 @@ def requantise(layer: Requantise, i: Channel, o: Channel) -> Process:
         for _ in range(next(words)):
             while o.offered is not None:
                 yield o
-            time = done = max(time + steps, o.taken + room)
+            time = done = max(time + steps, o.taken)
             o.offer(done + 1)
 
 

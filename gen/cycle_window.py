@@ -22,7 +22,7 @@ def window(layer: Depthwise | MaxPool, inputs: Sequence[Channel], o: Channel,
     if isinstance(layer, MaxPool):
         return [*processes, _pass_window(layer, i, done, 0), register(done, o, y)]
     return [*processes, _pass_window(layer, i, done, first_step(layer.rom_depth)),
-            requantise(layer.requantise, done, o)]
+            *requantise(layer.requantise, done, o, scheduler)]
 
 
 def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: int) -> Process:

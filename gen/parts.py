@@ -203,9 +203,13 @@ def _mac(layer: Any, x: Shape, operands: int, p_out: int, module: str, copies: i
                "pack": p_in * packed.width * packed.signed * (1 if columns > 1 else shared)}
     products = (((PACKED.width, multiplier if columns > 1 else factor),) * (p_in * shared)
                 + ((factor, multiplier),) * (p_in * single))
+    stages = 0
+    if layer.formats[1].pipelined:
+        product = min(factor + multiplier + (p_in - 1).bit_length(), total)
+        stages = columns * (p_in * x.width + p_out * product)
     return Part(module=module, kind="pair" if shared else "mac", copies=copies, features=amounts,
                 products=products if weight.width > 1 else (),
-                state=columns * p_out * total if depth == 1 else 0)
+                state=stages + (columns * p_out * total if depth == 1 else 0))
 
 
 def _max(layer: MaxPool, lanes: int) -> Part:

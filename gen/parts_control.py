@@ -1,6 +1,6 @@
 """What stands around the lanes of each kind of layer: counters, tables, multiplexers, masks."""
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headrace.hdl.branch import Add
@@ -11,6 +11,7 @@ from headrace.hdl.input_stationary import InputStationary
 from headrace.hdl.lookup import Lookup
 from headrace.hdl.output_stationary import OutputStationary
 from headrace.hdl.rows import RowFormat
+from headrace.hdl.steps import MAC_STAGES
 from headrace.hdl.upsample import Upsample
 from headrace.hdl.window import Depthwise, MaxPool
 
@@ -41,6 +42,21 @@ class Control:
 
 def control(layer: Any) -> Control:
     """Return what a layer has besides lanes, rings, ROMs and requantiser."""
+    made = _control(layer)
+    return replace(made, state=made.state + _stages(layer))
+
+
+def _stages(layer: Any) -> int:
+    """Return the bits that registers hold of what lanes are told, where these have stages."""
+    match layer:
+        case OutputStationary() | InputStationary() if layer.formats[1].pipelined:
+            return 3 * MAC_STAGES + layer.p_in * layer.p_out * layer.weight.width
+        case Depthwise() if layer.formats[1].pipelined:
+            return 3 * MAC_STAGES + (layer.rom_depth > 1) * layer.p_in * layer.weight.width
+    return 0
+
+
+def _control(layer: Any) -> Control:
     match layer:
         case OutputStationary():
             return _output_stationary(layer)

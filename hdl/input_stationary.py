@@ -17,7 +17,7 @@ from headrace.hdl.ring import Ring
 from headrace.hdl.rom import Rom, pack
 from headrace.hdl.rows import RowFormat, counter
 from headrace.hdl.scale import Requantise
-from headrace.hdl.steps import Steps
+from headrace.hdl.steps import MacSteps
 
 
 class InputStationary(Layer):
@@ -110,8 +110,9 @@ class InputStationary(Layer):
             operands = collect.o
 
         last, first = Signal(), Signal()
-        steps = Steps(m, possible=operands.valid & rom.valid, computes=Const(1), first=first, finishes=last,
-                      finished=finished.valid, taken=finished.ready, pipelined=o.pipelined)
+        steps = MacSteps(
+            m, possible=operands.valid & rom.valid, computes=Const(1), first=first, finishes=last,
+            finished=finished.valid, taken=finished.ready, pipelined=o.pipelined)
         step = steps.step
         fold, _, fold_last = counter(m, o.fold, step, name="fold")
         turn_ends = step & fold_last if o.fold > 1 else step
@@ -128,7 +129,7 @@ class InputStationary(Layer):
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
             operands=self.p_in, p_in=self.p_in, p_out=self.p_out, depth=self.depth,
             pipelined=o.pipelined)
-        weight = steps.behind(rom.data, name="weight")
+        weight = steps.behind(rom.data, 1, name="weight")
         columns = {column: [Value.cast(value)] for column, value in enumerate(operands.payload)}
         view = in_turn(m, fold, o.lanes, [[column] for column in columns], columns, columns[0])
         for lane, ((seen,),), total in zip(lanes, view, finished.payload, strict=True):

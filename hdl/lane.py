@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from headrace.hdl.hierarchy import place
 from headrace.hdl.packed import pack, products
 from headrace.hdl.ring import Ring
+from headrace.hdl.steps import assign, members, staged
 
 
 class MacLane(wiring.Component):
@@ -33,7 +34,7 @@ class MacLane(wiring.Component):
     paired : :class:`bool`
         Two outputs share a multiplier (:mod:`headrace.hdl.packed`), where there are two.
     pipelined : :class:`bool`
-        Operands and products stand in registers: ``first`` and ``step`` come :data:`STAGES` cycles behind
+        Operands and products stand in registers: ``first`` and ``step`` come :data:`MAC_STAGES` cycles behind
         ``select`` and ``x``, and one behind ``weight``.
 
     Members
@@ -75,7 +76,7 @@ class MacLane(wiring.Component):
             "first": In(1),
             "step": In(1),
             "sum": Out(data.ArrayLayout(sum, p_out)),
-            **stages(pipelined),
+            **members(pipelined),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -152,29 +153,6 @@ def hold(m: Module, platform: object, sums: Any, *, depth: int, step: Value) -> 
     place(m, platform, "held", ring)
     m.d.comb += [ring.shift.eq(step), ring.i[0].eq(sums)]
     return ring.o[0]
-
-
-def stages(pipelined: bool) -> dict[str, Any]:
-    """Return the further members of lanes that have stages."""
-    return {"moves": In(1)} if pipelined else {}
-
-
-def assign(m: Module, lane: Any, target: Signal, value: Value) -> None:
-    """Describe a signal that is a stage of a pipelined lane, and otherwise only a name."""
-    if lane.pipelined:
-        with m.If(lane.moves):
-            m.d.sync += target.eq(value)
-    else:
-        m.d.comb += target.eq(value)
-
-
-def staged(m: Module, lane: Any, value: Value, *, name: str) -> Value:
-    """Return a value behind a stage of a pipelined lane, and otherwise the value."""
-    if not lane.pipelined:
-        return value
-    register = Signal(value.shape(), name=name, reset_less=True)
-    assign(m, lane, register, value)
-    return register
 
 
 def choose(x: Any, index: int, p_in: int, select: Value) -> Value:

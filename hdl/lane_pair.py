@@ -7,8 +7,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.hierarchy import place_copies
-from headrace.hdl.lane import MacLane, assign, choose, hold, staged, stages
+from headrace.hdl.lane import MacLane, choose, hold
 from headrace.hdl.packed import pack, products
+from headrace.hdl.steps import assign, members, staged
 
 
 class LanePair(wiring.Component):
@@ -59,7 +60,7 @@ class LanePair(wiring.Component):
             "first": In(1),
             "step": In(1),
             "sum": Out(data.ArrayLayout(data.ArrayLayout(sum, p_out), 2)),
-            **stages(pipelined),
+            **members(pipelined),
         })
 
     def elaborate(self, platform: object) -> Module:

@@ -16,7 +16,7 @@ from headrace.hdl.ring import Ring
 from headrace.hdl.rom import Rom, pack
 from headrace.hdl.rows import RowFormat, counter, replayed, table
 from headrace.hdl.scale import Requantise
-from headrace.hdl.steps import Steps
+from headrace.hdl.steps import MacSteps
 
 
 class OutputStationary(Layer):
@@ -154,8 +154,9 @@ class OutputStationary(Layer):
         turn, _, _ = counter(m, len(groups), turn_ends, name="turn")
         emits = table([g.emits for g in groups], turn)
         lands = Cat(table([g.lands[slot] for g in groups], turn) for slot in range(kept))
-        steps = Steps(m, possible=ready, computes=Const(1), first=first, finishes=finishes,
-                      finished=self.requantise.i.valid, taken=self.requantise.i.ready, pipelined=o.pipelined)
+        steps = MacSteps(
+            m, possible=ready, computes=Const(1), first=first, finishes=finishes,
+            finished=self.requantise.i.valid, taken=self.requantise.i.ready, pipelined=o.pipelined)
         step = steps.step
         select, _, select_last = counter(m, self.selects, step & emits, name="select")
         word_ends = step & (~emits | select_last)
@@ -233,7 +234,7 @@ class OutputStationary(Layer):
         seen = {column: [masked[index][tap][channel] for channel, tap in channels_taps]
                 for index, column in enumerate(used)}
         view = in_turn(m, fold, o.lanes, reach, seen, [pad] * len(channels_taps))
-        weight = steps.behind(rom.data, name="weight")
+        weight = steps.behind(rom.data, 1, name="weight")
         for lane, taps, total in zip(lanes, view, self.requantise.i.payload, strict=True):
             operands = [planes[plane] for plane in range(len(channels_taps)) for planes in taps]
             m.d.comb += [x.eq(operand) for x, operand in zip(lane.x, operands, strict=True)]

@@ -11,12 +11,12 @@ from headrace.hdl.geometry import PassingGroup, Window, merges, passing_groups
 from headrace.hdl.hierarchy import place
 from headrace.hdl.ring import Ring
 from headrace.hdl.rows import RowFormat, counter, table
-from headrace.hdl.steps import Steps
+from headrace.hdl.steps import MacSteps
 
 
 def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tuple[RowFormat, RowFormat],
                 window: Window, pad: int, lanes: Sequence[Any], p_in: int, patience: int, may_step: Value,
-                finished: Value, taken: Value, pipelined: bool) -> tuple[Value, Value, Steps]:
+                finished: Value, taken: Value, pipelined: bool) -> tuple[Value, Value, MacSteps]:
     """Describe a layer that computes channel by channel, and holds only the earlier rows.
 
     A ring turns with the channels and keeps, of each, the values that the next window still needs. The rows
@@ -43,7 +43,7 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
 
     Returns
     -------
-    :class:`Value`, :class:`Value`, :class:`Steps`
+    :class:`Value`, :class:`Value`, :class:`MacSteps`
         High in the steps in which the lanes compute; in those after which the weights of the output come once
         more, for the next columns; and what the lanes are told.
     """
@@ -92,8 +92,8 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
         m.d.sync += group.eq(Mux(group == len(groups) - 1, takes_next, group + 1))
 
     waits = arrives & ~passed
-    steps = Steps(m, possible=valid, computes=emits, first=select == 0, finishes=emits & select_last,
-                  finished=finished, taken=taken, pipelined=pipelined)
+    steps = MacSteps(m, possible=valid, computes=emits, first=select == 0, finishes=emits & select_last,
+                     finished=finished, taken=taken, pipelined=pipelined)
     m.d.comb += [
         valid.eq(may_step & (~waits | i.valid) & ~hesitates),
         advance.eq(steps.step & emits),

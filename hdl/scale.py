@@ -10,7 +10,8 @@ from amaranth.lib.wiring import In, Out
 from headrace.hdl.hierarchy import place, place_copies
 from headrace.hdl.rom import Rom, pack
 from headrace.hdl.rows import RowFormat, counter, table
-from headrace.hdl.scale_lane import Digits, ScaleLane, Scaling
+from headrace.hdl.scale_lane import TOLD, Digits, ScaleLane, Scaling
+from headrace.hdl.steps import SCALE_STAGES, Steps
 
 
 class Scale(wiring.Component):
@@ -19,7 +20,8 @@ class Scale(wiring.Component):
     The formula is that of :class:`Requantisation` or :class:`AddRequantisation`.
 
     Takes :py:`digits.steps` cycles per beat, during which the input is held; the result waits in an
-    output register, where the next layer reads it.
+    output register, where the next layer reads it. In a pipelined layer it comes :data:`SCALE_STAGES` cycles
+    later, and beats follow each other all the same.
 
     Parameters
     ----------
@@ -50,15 +52,18 @@ class Scale(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         digits, width = self.digits, self.digits.width
-        lanes = place_copies(m, platform, "lane", lambda: ScaleLane(digits=digits, shape=self.format.shape),
-                             self.format.lanes)
+        lanes = place_copies(m, platform, "lane", lambda: ScaleLane(
+            digits=digits, shape=self.format.shape, pipelined=self.format.pipelined), self.format.lanes)
         offset_width, multiplier_width = digits.product_width, width * digits.steps
         rom = Rom(width=offset_width + multiplier_width * len(digits.operands), words=[
             pack([offset], offset_width) | pack(multipliers, multiplier_width) << offset_width
             for offset, multipliers in digits.constants])
         place(m, platform, "rom", rom)
         control = digits.signature.create(path=("control",))
-        done = Signal()
+        done, finished, last = Signal(), Signal(), Signal()
+        room = self.format.room(self.o)
+        steps = Steps(m, possible=self.i.valid & rom.valid, finishes=last, finished=finished, taken=room,
+                      stages=SCALE_STAGES if self.format.pipelined else 0)
         channel_done: Value = done
         if self.format.group > 1:  # a channel's constants serve each row of the group
             beats = [len(rows) * self.format.fold for rows in self.format.groups]
@@ -74,12 +79,13 @@ class Scale(wiring.Component):
             _, _, fold_last = counter(m, self.format.fold, done, name="fold")
             channel_done = done & fold_last
         channel, channel_next, _ = counter(m, len(digits.constants), channel_done, name="channel")
-        index, _, last = counter(m, digits.steps, control.step, name="index")
+        index, _, index_last = counter(m, digits.steps, steps.step, name="index")
         m.d.comb += [
             rom.address.eq(channel_next),
-            control.step.eq(self.i.valid & rom.valid & (~last | self.format.room(self.o))),
+            last.eq(index_last),
+            control.step.eq(steps.step),
             control.last.eq(last),
-            done.eq(control.step & last),
+            done.eq(steps.step & last),
             self.i.ready.eq(done),
         ]
         with m.Switch(index):
@@ -97,13 +103,20 @@ class Scale(wiring.Component):
         m.d.comb += self.o.payload.eq(payload)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(done):
+        with m.If(finished & room):
             m.d.sync += self.o.valid.eq(1)
-        for lane, x, y in zip(lanes, self.i.payload, payload, strict=True):
-            m.d.comb += lane.x.eq(x)
-            m.d.comb += [getattr(lane.control, name).eq(getattr(control, name))
-                         for name in digits.signature.members]
-            with m.If(done):
+        operands = self.i.payload
+        if self.format.pipelined:  # of the beat that is in the first stage
+            operands = Signal.like(self.i.payload, name="operands", reset_less=True)
+            with m.If(steps.step & (index == 0)):
+                m.d.sync += operands.eq(self.i.payload)
+        told = {name: steps.behind(getattr(control, name), stage, name=name)
+                for name, stage in TOLD.items()}
+        for lane, x, y in zip(lanes, operands, payload, strict=True):
+            m.d.comb += [lane.x.eq(x), *(getattr(lane.control, name).eq(value)
+                                         for name, value in told.items())]
+            steps.tell(lane)
+            with m.If(finished & room):
                 m.d.sync += y.eq(lane.y)
         return m
 

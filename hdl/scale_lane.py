@@ -5,14 +5,18 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import Any
 
-from amaranth import Const, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.requantisation import AddRequantisation, Requantisation, signed_width
+from headrace.hdl.steps import members, staged
 
 WIDEST_IN_LOGIC = 12
 """Bits of a digit up to which a product is made of adders."""
+
+TOLD = {"digits": 1, "offset": 1, "exceptions": 1, "guard": 2, "step": 2, "last": 2}
+"""Stages behind the sequencer at which a pipelined lane is told what it needs."""
 
 Scaling = Requantisation | AddRequantisation
 
@@ -140,18 +144,23 @@ class ScaleLane(wiring.Component):
     control : :py:`In(Digits.signature)`
         Broadcast to all lanes: the digits of the multipliers, the digit of the offset (in the last step all
         that is left of it), which of the bits dropped in this step lie at or above the tie bit, single
-        sums whose result is one off, and whether a step is taken and is the last.
+        sums whose result is one off, and whether a step is taken and is the last. Each comes as many stages
+        behind the sequencer as :data:`TOLD` says.
     y : :py:`Out(shape)`
-        Valid in the last step, in the same cycle.
+        Valid in the last step, in the same cycle, or in a pipelined lane one stage behind.
+    moves : :py:`In(1)`
+        The registers load; only in pipelined lanes.
     """
 
     x: Any
     control: Any
     y: Signal
+    moves: Signal
 
-    def __init__(self, *, digits: Digits, shape: Shape) -> None:
-        self.digits = digits
-        super().__init__({"x": In(digits.operand_layout), "control": In(digits.signature), "y": Out(shape)})
+    def __init__(self, *, digits: Digits, shape: Shape, pipelined: bool = False) -> None:
+        self.digits, self.pipelined = digits, pipelined
+        super().__init__({"x": In(digits.operand_layout), "control": In(digits.signature), "y": Out(shape),
+                          **members(pipelined)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -161,17 +170,22 @@ class ScaleLane(wiring.Component):
         total = Signal(signed(max(digits.top_width, digits.partial_width + digits.width)
                               if digits.steps > 1 else digits.top_width))
         below = Signal()  # a dropped bit at or above the tie bit was set
+        if self.pipelined:
+            terms = [staged(m, self, _sum(m, terms), name="product")]
         if digits.steps == 1:
             m.d.comb += total.eq(_sum(m, terms))
         else:
-            partial = Signal(signed(digits.partial_width))
+            partial, step = Signal(signed(digits.partial_width)), control.step
+            if self.pipelined:
+                step = control.step & self.moves
             m.d.comb += total.eq(_sum(m, [partial, *terms]))
-            with m.If(control.step):
+            with m.If(step):
                 m.d.sync += partial.eq(Mux(control.last, 0, total >> digits.width))
             if form.tie is not None:
                 dropped = (total[:digits.width] & control.guard).any()
-                with m.If(control.step):
+                with m.If(step):
                     m.d.sync += below.eq(~control.last & (below | dropped))
+        total, below = staged(m, self, total, name="scaled"), staged(m, self, below, name="scaled_below")
         point = form.shift - digits.dropped
         quotient = Signal(signed(max(digits.top_width - point, 1)))
         m.d.comb += quotient.eq(total >> point)
@@ -183,7 +197,8 @@ class ScaleLane(wiring.Component):
         limited = Mux(rounded < form.lo, form.lo, Mux(rounded > form.hi, form.hi, rounded))
         for exception in control.exceptions:
             met = exception.active & (exception.x.as_value() == self.x.as_value())
-            limited = limited + (met & exception.up) - (met & ~exception.up)
+            up, down = self._alongside(m, Cat(met & exception.up, met & ~exception.up))
+            limited = limited + up - down
         if isinstance(form, AddRequantisation) and form.corrections:
             correction = Signal(signed(2))
             with m.Switch(self.x.as_value()):
@@ -191,9 +206,15 @@ class ScaleLane(wiring.Component):
                     with m.Case(*(Const.cast(digits.operand_layout.const({"a": a, "b": b}))
                                   for a, b, delta in form.corrections if delta == up)):
                         m.d.comb += correction.eq(up)
-            limited = limited + correction
+            limited = limited + self._alongside(m, correction)
         m.d.comb += self.y.eq(limited)
         return m
+
+    def _alongside(self, m: Module, value: Value) -> Value:
+        """Return what follows from the operands alone when it is needed, at the end."""
+        for name in ("correction1", "correction2"):
+            value = staged(m, self, value, name=name)
+        return value
 
 
 def _products(x: Value, digit: Value) -> list[Value]:

@@ -1,18 +1,22 @@
-"""The steps of a layer's lanes, and how finished sums leave them."""
+"""The steps of a sequencer whose lanes work in stages, and how what they finish leaves them."""
 from typing import Any
 
-from amaranth import Cat, Const, Module, Signal, Value
+from amaranth import Const, Module, Signal, Value
+from amaranth.lib.wiring import In, Member
 
-STAGES = 2
-"""Registers between a step of the sequencer and the sums of pipelined lanes: of operands, of products."""
+MAC_STAGES = 2
+"""Registers between a sequencer and the sums of pipelined lanes that multiply: of operands, of products."""
+
+SCALE_STAGES = 3
+"""Those of pipelined requantisers: of digits, of products, of the scaled sum."""
 
 
 class Steps:
     """What a sequencer and its lanes tell each other.
 
-    In lanes that are not pipelined, a step that finishes a sum waits until it is taken. In pipelined lanes,
-    steps go on meanwhile, and sums follow them :data:`STAGES` cycles later. A finished sum that is not taken
-    in its first cycle then stops all of the pipeline, the sequencer included, until it is.
+    In lanes without stages, a step that finishes something waits until that is taken. In lanes with stages,
+    steps go on meanwhile, and what they finish follows them so many cycles later. If it is not taken in its
+    first cycle, it stops all of the pipeline, the sequencer included, until it is.
 
     Parameters
     ----------
@@ -20,49 +24,91 @@ class Steps:
         To which the logic is added.
     possible : :class:`Value`
         All that a step needs is there.
-    computes, first, finishes : :class:`Value`
-        In this step lanes keep their sums; start new ones; have finished them.
+    finishes : :class:`Value`
+        With this step something is finished.
     finished, taken : :class:`Value`
-        ``valid`` and ``ready`` of the finished sums.
+        ``valid`` and ``ready`` of what is finished.
+    stages : :class:`int`
 
     Attributes
     ----------
     step : :class:`Signal`
         The sequencer moves on.
     moves : :class:`Value`
-        The registers of the lanes load.
-    first, advance : :class:`Value`
-        What lanes are told: these are new sums; keep them.
+        The registers of the stages load.
     """
 
-    def __init__(self, m: Module, *, possible: Value, computes: Value, first: Value, finishes: Value,
-                 finished: Value, taken: Value, pipelined: bool) -> None:
-        self._m, self.pipelined = m, pipelined
+    def __init__(self, m: Module, *, possible: Value, finishes: Value, finished: Value, taken: Value,
+                 stages: int) -> None:
+        self._m, self._stages = m, stages
         self.step = Signal(name="step")
         self.moves: Value = Const(1)
-        self.first, self.advance = first, self.step & computes
-        if not pipelined:
+        if stages:
+            self.moves = Signal(name="moves")
+            leaves = self.behind(self.step & finishes, stages, name="leaves")
+            m.d.comb += [finished.eq(leaves), self.moves.eq(~leaves | taken),
+                         self.step.eq(possible & self.moves)]
+        else:
             m.d.comb += [finished.eq(possible & finishes), self.step.eq(possible & (~finishes | taken))]
-            return
-        self.moves = Signal(name="moves")
-        stage = Cat(self.advance, first, self.step & finishes)
-        for number in range(STAGES):
-            stage = self.behind(stage, name=f"stage{number}")
-        advance, self.first, leaves = stage
-        self.advance = advance & self.moves
-        m.d.comb += [finished.eq(leaves), self.moves.eq(~leaves | taken), self.step.eq(possible & self.moves)]
 
-    def behind(self, value: Any, *, name: str) -> Any:
-        """Return a value as lanes see it one stage later, or the value itself where there are none."""
-        if not self.pipelined:
-            return value
-        register = Signal.like(value, name=name)
-        with self._m.If(self.moves):
-            self._m.d.sync += register.eq(value)
-        return register
+    def behind(self, value: Any, stages: int, *, name: str) -> Any:
+        """Return a value as it is seen so many stages later; or the value itself where there are none."""
+        for number in range(min(stages, self._stages)):
+            register = Signal.like(value, name=f"{name}{number}")
+            with self._m.If(self.moves):
+                self._m.d.sync += register.eq(value)
+            value = register
+        return value
+
+    def tell(self, lane: Any) -> None:
+        """Connect what a lane needs for its stages."""
+        if self._stages:
+            self._m.d.comb += lane.moves.eq(self.moves)
+
+
+class MacSteps(Steps):
+    """Of lanes that multiply: also what these are told of a step.
+
+    Parameters
+    ----------
+    computes, first : :class:`Value`
+        In this step lanes keep their sums; start new ones.
+    pipelined : :class:`bool`
+        Whether the lanes are.
+    """
+
+    def __init__(self, m: Module, *, computes: Value, first: Value, pipelined: bool,
+                 **streams: Value) -> None:
+        super().__init__(m, stages=MAC_STAGES if pipelined else 0, **streams)
+        self._first = self.behind(first, MAC_STAGES, name="first")
+        self._keeps = self.behind(self.step & computes, MAC_STAGES, name="keeps")
+        if pipelined:
+            self._keeps = self._keeps & self.moves
 
     def tell(self, lane: Any) -> None:
         """Connect what a lane is told, but for operands, weights and which of them it selects."""
-        self._m.d.comb += [lane.first.eq(self.first), lane.step.eq(self.advance)]
-        if self.pipelined:
-            self._m.d.comb += lane.moves.eq(self.moves)
+        super().tell(lane)
+        self._m.d.comb += [lane.first.eq(self._first), lane.step.eq(self._keeps)]
+
+
+def members(pipelined: bool) -> dict[str, Member]:
+    """Return the further members of lanes that have stages."""
+    return {"moves": In(1)} if pipelined else {}
+
+
+def assign(m: Module, lane: Any, target: Signal, value: Value) -> None:
+    """Describe a signal that is a stage of a pipelined lane, and otherwise only a name."""
+    if lane.pipelined:
+        with m.If(lane.moves):
+            m.d.sync += target.eq(value)
+    else:
+        m.d.comb += target.eq(value)
+
+
+def staged(m: Module, lane: Any, value: Value, *, name: str) -> Value:
+    """Return a value behind a stage of a pipelined lane, and otherwise the value."""
+    if not lane.pipelined:
+        return value
+    register = Signal(value.shape(), name=name, reset_less=True)
+    assign(m, lane, register, value)
+    return register

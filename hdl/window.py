@@ -104,7 +104,7 @@ class Depthwise(Layer):
             taken=self.requantise.i.ready, pipelined=o.pipelined)
         m.d.comb += rom.address.eq(replayed(m, len(rom.words), advance, again=again, back=self.selects - 1,
                                             name="address"))
-        weight = steps.behind(rom.data, name="weight")
+        weight = steps.behind(rom.data, 1, name="weight")
         for lane, total in zip(lanes, self.requantise.i.payload, strict=True):
             m.d.comb += [lane.weight.eq(weight), total.eq(lane.sum)]
         return m
