@@ -25,6 +25,7 @@ from headrace.hdl.ring import LUTRAM, REGISTERS, WORTH_LUTRAM
 from headrace.hdl.rows import RowFormat
 from headrace.hdl.scale import Requantise, Scale
 from headrace.hdl.scale_lane import WIDEST_IN_LOGIC, Digits
+from headrace.hdl.steps import SCALE_STAGES
 from headrace.hdl.upsample import Upsample
 from headrace.hdl.window import Depthwise, MaxPool
 
@@ -248,8 +249,9 @@ def _scale(module: str, layer: Scale) -> Iterator[Part]:
     elif y.fold > 1 and len(digits.constants) > 1:
         counters = (*counters, y.fold)
     constant = len(digits.constants) == 1  # what the ROM would tell is then part of the logic
+    told_stages, stages = _scale_stages(digits) if y.pipelined else (0, 0)
     yield _controlled(module, Control(
-        "scale", counters=tuple(counters), state=y.lanes * y.shape.width + 1,
+        "scale", counters=tuple(counters), state=y.lanes * y.shape.width + 1 + told_stages,
         features={"tell": 0 if constant else (digits.steps - 1) * told, "groups": grouped,
                   "exceptions": found * sum(operands)}))
     yield _constants(f"{module}__rom", digits)
@@ -264,8 +266,25 @@ def _scale(module: str, layer: Scale) -> Iterator[Part]:
     corrections = len(form.corrections) if isinstance(form, AddRequantisation) else 0
     yield Part(
         module=f"{module}__lane", kind="scale-lane", copies=y.lanes, products=products,
-        state=partial + (tie and digits.steps > 1), absorbed=partial if products else 0, features={
+        state=stages + partial + (tie and digits.steps > 1), absorbed=partial if products else 0, features={
             "one": 1, "digits": sum(operands) * digits.width if narrow else 0,
             "add": total * len(operands),
             "quotient": max(1, digits.top_width - (form.shift - digits.dropped)),
             "tie": tie * digits.width, "exceptions": broadcast * sum(operands), "corrections": corrections})
+
+
+def _scale_stages(digits: Digits) -> tuple[int, int]:
+    """Return the bits that the stages of a requantiser hold, of what all lanes are told and of each lane."""
+    form, operands = digits.scaling, [shape.width for shape in digits.operands.values()]
+    exceptions = max(map(len, digits.exceptions))
+    changes = len(digits.constants) > 1 or digits.steps > 1
+    told = changes * (digits.width * len(operands) + max(digits.width + 1, digits.top_width))
+    told += exceptions * (2 + sum(operands)) + SCALE_STAGES
+    total = digits.top_width
+    if digits.steps > 1:
+        told += 4 + 2 * (form.tie is not None) * digits.width
+        total = max(total, digits.partial_width + digits.width)
+    product = min(total, max(operands) + digits.width + len(operands))
+    least = form.shift if form.tie is None else form.tie  # bits below it are dropped
+    corrections = exceptions + (isinstance(form, AddRequantisation) and bool(form.corrections))
+    return told, sum(operands) + product + total - max(0, least - digits.dropped) + 1 + 4 * corrections

@@ -91,7 +91,7 @@ class InputStationary(Layer):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         i, o = self.formats
-        rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words())
+        rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words(), waits=o.pipelined)
         place(m, platform, "rom", rom)
         place(m, platform, "requantise", self.requantise)
         wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
@@ -118,9 +118,9 @@ class InputStationary(Layer):
         turn_ends = step & fold_last if o.fold > 1 else step
         turn, _, turn_last = counter(m, self.turns, turn_ends, name="turn")
         group, _, group_last = counter(m, self.groups, turn_ends & turn_last, name="group")
-        _, address, _ = counter(m, len(rom.words), turn_ends, name="address")
+        address, following, _ = counter(m, len(rom.words), turn_ends, name="address")
+        weight = steps.weights(rom, address, following)
         m.d.comb += [
-            rom.address.eq(address),
             first.eq(group == 0),
             last.eq(group_last),
             operands.ready.eq(turn_ends & turn_last),
@@ -129,7 +129,6 @@ class InputStationary(Layer):
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
             operands=self.p_in, p_in=self.p_in, p_out=self.p_out, depth=self.depth,
             pipelined=o.pipelined)
-        weight = steps.behind(rom.data, 1, name="weight")
         columns = {column: [Value.cast(value)] for column, value in enumerate(operands.payload)}
         view = in_turn(m, fold, o.lanes, [[column] for column in columns], columns, columns[0])
         for lane, ((seen,),), total in zip(lanes, view, finished.payload, strict=True):

@@ -121,7 +121,7 @@ class OutputStationary(Layer):
 
         place(m, platform, "requantise", self.requantise)
         wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
-        rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words())
+        rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words(), waits=o.pipelined)
         place(m, platform, "rom", rom)
 
         # The landing rows: in each bank one ring per row of a group, filled in turn.
@@ -176,8 +176,8 @@ class OutputStationary(Layer):
             m.d.comb += select.eq(member + table([taps[0] for taps in rows], turn))
         sweep, _, sweep_last = counter(m, self.sweeps, swept & emits & member_last, name="sweep")
         again = sweep_ends & ~(member_last & fold_last)
-        m.d.comb += rom.address.eq(replayed(m, len(rom.words), step & emits, again=again,
-                                            back=self.words * self.selects - 1, name="address"))
+        weight = steps.weights(rom, *replayed(m, len(rom.words), step & emits, again=again,
+                                              back=self.words * self.selects - 1, name="address"))
 
         first_sweep = Signal()
         m.d.comb += [
@@ -234,7 +234,6 @@ class OutputStationary(Layer):
         seen = {column: [masked[index][tap][channel] for channel, tap in channels_taps]
                 for index, column in enumerate(used)}
         view = in_turn(m, fold, o.lanes, reach, seen, [pad] * len(channels_taps))
-        weight = steps.behind(rom.data, 1, name="weight")
         for lane, taps, total in zip(lanes, view, self.requantise.i.payload, strict=True):
             operands = [planes[plane] for plane in range(len(channels_taps)) for planes in taps]
             m.d.comb += [x.eq(operand) for x, operand in zip(lane.x, operands, strict=True)]

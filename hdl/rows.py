@@ -99,16 +99,17 @@ def counter(m: Module, limit: int, advance: Any, *, name: str) -> tuple[Value, V
     return value, following, last
 
 
-def replayed(m: Module, limit: int, advance: Any, *, again: Value, back: int, name: str) -> Value:
-    """Return the next value of a counter as in :func:`counter` that goes :py:`back` where it says `again`."""
+def replayed(m: Module, limit: int, advance: Any, *, again: Value, back: int,
+             name: str) -> tuple[Value, Value]:
+    """Return value and next value of a :func:`counter` that goes :py:`back` where it says `again`."""
     if limit == 1:
-        return Const(0)
+        return Const(0), Const(0)
     value, following = Signal(range(limit), name=name), Signal(range(limit), name=f"{name}_next")
     m.d.comb += following.eq(value)
     with m.If(advance):
         m.d.comb += following.eq(Mux(again, value - back, Mux(value == limit - 1, 0, value + 1)))
     m.d.sync += value.eq(following)
-    return following
+    return value, following
 
 
 def table(values: Sequence[int | bool], index: Value) -> Value:

@@ -110,8 +110,8 @@ class Scale(wiring.Component):
             operands = Signal.like(self.i.payload, name="operands", reset_less=True)
             with m.If(steps.step & (index == 0)):
                 m.d.sync += operands.eq(self.i.payload)
-        told = {name: steps.behind(getattr(control, name), stage, name=name)
-                for name, stage in TOLD.items()}
+        told = {name: steps.behind(getattr(control, name), stage, name=name) for name, stage in TOLD.items()}
+        told["step"] = steps.once(control.step, TOLD["last"], name="step")
         for lane, x, y in zip(lanes, operands, payload, strict=True):
             m.d.comb += [lane.x.eq(x), *(getattr(lane.control, name).eq(value)
                                          for name, value in told.items())]

@@ -15,8 +15,8 @@ from headrace.hdl.steps import members, staged
 WIDEST_IN_LOGIC = 12
 """Bits of a digit up to which a product is made of adders."""
 
-TOLD = {"digits": 1, "offset": 1, "exceptions": 1, "guard": 2, "step": 2, "last": 2}
-"""Stages behind the sequencer at which a pipelined lane is told what it needs."""
+TOLD = {"digits": 1, "offset": 1, "exceptions": 1, "guard": 2, "last": 2}
+"""Stages behind the sequencer at which a pipelined lane is told what it needs; steps come with the last."""
 
 Scaling = Requantisation | AddRequantisation
 
@@ -164,51 +164,58 @@ class ScaleLane(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        digits, form, control = self.digits, self.digits.scaling, self.control
-        terms = [control.offset, *(term for index, name in enumerate(digits.operands)
-                                   for term in _products(self.x[name], control.digits[index]))]
-        total = Signal(signed(max(digits.top_width, digits.partial_width + digits.width)
-                              if digits.steps > 1 else digits.top_width))
-        below = Signal()  # a dropped bit at or above the tie bit was set
-        if self.pipelined:
-            terms = [staged(m, self, _sum(m, terms), name="product")]
-        if digits.steps == 1:
-            m.d.comb += total.eq(_sum(m, terms))
-        else:
-            partial, step = Signal(signed(digits.partial_width)), control.step
-            if self.pipelined:
-                step = control.step & self.moves
-            m.d.comb += total.eq(_sum(m, [partial, *terms]))
-            with m.If(step):
-                m.d.sync += partial.eq(Mux(control.last, 0, total >> digits.width))
-            if form.tie is not None:
-                dropped = (total[:digits.width] & control.guard).any()
-                with m.If(step):
-                    m.d.sync += below.eq(~control.last & (below | dropped))
-        total, below = staged(m, self, total, name="scaled"), staged(m, self, below, name="scaled_below")
-        point = form.shift - digits.dropped
-        quotient = Signal(signed(max(digits.top_width - point, 1)))
-        m.d.comb += quotient.eq(total >> point)
-        rounded = quotient
-        if form.tie is not None:
-            fraction = total[max(form.tie - digits.dropped, 0):point]
-            rounded = Signal(signed(len(quotient) + 1))
-            m.d.comb += rounded.eq(quotient - (~(below | fraction.any()) & (quotient[0] ^ form.parity)))
-        limited = Mux(rounded < form.lo, form.lo, Mux(rounded > form.hi, form.hi, rounded))
-        for exception in control.exceptions:
+        digits, form = self.digits, self.digits.scaling
+        rounded = self._rounded(m, *self._scaled(m))
+        limited: Any = Mux(rounded < form.lo, form.lo, Mux(rounded > form.hi, form.hi, rounded))
+        for exception in self.control.exceptions:
             met = exception.active & (exception.x.as_value() == self.x.as_value())
             up, down = self._alongside(m, Cat(met & exception.up, met & ~exception.up))
             limited = limited + up - down
         if isinstance(form, AddRequantisation) and form.corrections:
             correction = Signal(signed(2))
             with m.Switch(self.x.as_value()):
-                for up in (1, -1):
+                for sign in (1, -1):
                     with m.Case(*(Const.cast(digits.operand_layout.const({"a": a, "b": b}))
-                                  for a, b, delta in form.corrections if delta == up)):
-                        m.d.comb += correction.eq(up)
+                                  for a, b, delta in form.corrections if delta == sign)):
+                        m.d.comb += correction.eq(sign)
             limited = limited + self._alongside(m, correction)
         m.d.comb += self.y.eq(limited)
         return m
+
+    def _scaled(self, m: Module) -> tuple[Value, Value]:
+        """Return what is left of the sum in the last step; whether a bit from the tie bit on dropped out."""
+        digits, control = self.digits, self.control
+        terms = [control.offset, *(term for index, name in enumerate(digits.operands)
+                                   for term in _products(self.x[name], control.digits[index]))]
+        if self.pipelined:
+            terms = [staged(m, self, _sum(m, terms), name="product")]
+        total = Signal(signed(max(digits.top_width, digits.partial_width + digits.width)
+                              if digits.steps > 1 else digits.top_width))
+        below = Signal()
+        if digits.steps == 1:
+            m.d.comb += total.eq(_sum(m, terms))
+        else:
+            partial = Signal(signed(digits.partial_width))
+            m.d.comb += total.eq(_sum(m, [partial, *terms]))
+            with m.If(control.step):
+                m.d.sync += partial.eq(Mux(control.last, 0, total >> digits.width))
+            if digits.scaling.tie is not None:
+                dropped = (total[:digits.width] & control.guard).any()
+                with m.If(control.step):
+                    m.d.sync += below.eq(~control.last & (below | dropped))
+        return staged(m, self, total, name="scaled"), staged(m, self, below, name="scaled_below")
+
+    def _rounded(self, m: Module, total: Value, below: Value) -> Value:
+        digits, form = self.digits, self.digits.scaling
+        point = form.shift - digits.dropped
+        quotient = Signal(signed(max(digits.top_width - point, 1)))
+        m.d.comb += quotient.eq(total >> point)
+        if form.tie is None:
+            return quotient
+        fraction = total[max(form.tie - digits.dropped, 0):point]
+        rounded = Signal(signed(len(quotient) + 1))
+        m.d.comb += rounded.eq(quotient - (~(below | fraction.any()) & (quotient[0] ^ form.parity)))
+        return rounded
 
     def _alongside(self, m: Module, value: Value) -> Value:
         """Return what follows from the operands alone when it is needed, at the end."""

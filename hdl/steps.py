@@ -4,6 +4,8 @@ from typing import Any
 from amaranth import Const, Module, Signal, Value
 from amaranth.lib.wiring import In, Member
 
+from headrace.hdl.rom import Rom
+
 MAC_STAGES = 2
 """Registers between a sequencer and the sums of pipelined lanes that multiply: of operands, of products."""
 
@@ -60,6 +62,11 @@ class Steps:
             value = register
         return value
 
+    def once(self, value: Value, stages: int, *, name: str) -> Value:
+        """Return the same of what happens in a step: it is high in one cycle, also where that waits."""
+        later: Value = self.behind(value, stages, name=name)
+        return later & self.moves if self._stages else later
+
     def tell(self, lane: Any) -> None:
         """Connect what a lane needs for its stages."""
         if self._stages:
@@ -81,9 +88,17 @@ class MacSteps(Steps):
                  **streams: Value) -> None:
         super().__init__(m, stages=MAC_STAGES if pipelined else 0, **streams)
         self._first = self.behind(first, MAC_STAGES, name="first")
-        self._keeps = self.behind(self.step & computes, MAC_STAGES, name="keeps")
-        if pipelined:
-            self._keeps = self._keeps & self.moves
+        self._keeps = self.once(self.step & computes, MAC_STAGES, name="keeps")
+
+    def weights(self, rom: Rom, value: Value, following: Value) -> Value:
+        """Connect the ROM of the weights; return them when lanes need them.
+
+        With stages it reads what the present step needs, else what the next one may need.
+        """
+        self._m.d.comb += rom.address.eq(value if rom.waits else following)
+        if rom.waits:
+            self._m.d.comb += rom.enable.eq(self.moves)
+        return rom.data
 
     def tell(self, lane: Any) -> None:
         """Connect what a lane is told, but for operands, weights and which of them it selects."""

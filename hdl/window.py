@@ -93,7 +93,7 @@ class Depthwise(Layer):
         i, o = self.formats
         place(m, platform, "requantise", self.requantise)
         wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
-        rom = Rom(width=self.p_in * self.weight.width, words=self.rom_words())
+        rom = Rom(width=self.p_in * self.weight.width, words=self.rom_words(), waits=o.pipelined)
         place(m, platform, "rom", rom)
         lanes = place_lanes(
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
@@ -102,9 +102,8 @@ class Depthwise(Layer):
             m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad, lanes=lanes,
             p_in=self.p_in, patience=self.patience, may_step=rom.valid, finished=self.requantise.i.valid,
             taken=self.requantise.i.ready, pipelined=o.pipelined)
-        m.d.comb += rom.address.eq(replayed(m, len(rom.words), advance, again=again, back=self.selects - 1,
-                                            name="address"))
-        weight = steps.behind(rom.data, 1, name="weight")
+        weight = steps.weights(rom, *replayed(m, len(rom.words), advance, again=again, back=self.selects - 1,
+                                              name="address"))
         for lane, total in zip(lanes, self.requantise.i.payload, strict=True):
             m.d.comb += [lane.weight.eq(weight), total.eq(lane.sum)]
         return m
