@@ -220,10 +220,12 @@ def _add_in_stages(operands: Sequence[Channel], scaled: Channel, steps: int) -> 
             while operand.offered is None:
                 yield operand
             time = max(time, operand.offered)
-        time = yield from pipeline.steps(time, steps, finish=True)
+        time = yield from pipeline.steps(time, 1, finish=steps == 1)
         for operand in operands:
             operand.take(time)
         time += 1
+        if steps > 1:
+            time = 1 + (yield from pipeline.steps(time, steps - 1, finish=True))
         yield from pipeline.settle()
 
 

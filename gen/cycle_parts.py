@@ -151,14 +151,17 @@ def requantise(layer: Requantise, i: Channel, o: Channel, scheduler: Scheduler) 
 
 def _requantise_in_stages(layer: Requantise, i: Channel, scaled: Channel) -> Process:
     words, steps = cycle(layer.serialise.counts), layer.scale.digits.steps
-    pipeline, done = Pipeline(scaled, SCALE_STAGES), 0
+    pipeline, time, room = Pipeline(scaled, SCALE_STAGES), 0, 0
     while True:
         while i.offered is None:
             yield i
-        time = max(i.offered, done)
-        i.take(time)
+        i.take(max(i.offered, room))
+        time = max(time, i.taken + 1)
         for _ in range(next(words)):
-            time = done = yield from pipeline.steps(time + 1, steps, finish=True)
+            time = 1 + (yield from pipeline.steps(time, 1, finish=steps == 1))
+            room = time
+            if steps > 1:
+                time = 1 + (yield from pipeline.steps(time, steps - 1, finish=True))
             yield from pipeline.settle()
 
 

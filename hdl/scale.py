@@ -20,8 +20,8 @@ class Scale(wiring.Component):
     The formula is that of :class:`Requantisation` or :class:`AddRequantisation`.
 
     Takes :py:`digits.steps` cycles per beat, during which the input is held; the result waits in an
-    output register, where the next layer reads it. In a pipelined layer it comes :data:`SCALE_STAGES` cycles
-    later, and beats follow each other all the same.
+    output register, where the next layer reads it. In a pipelined layer the beat is taken with the first
+    step, and the result comes :data:`SCALE_STAGES` cycles later; beats follow each other all the same.
 
     Parameters
     ----------
@@ -60,10 +60,11 @@ class Scale(wiring.Component):
             for offset, multipliers in digits.constants])
         place(m, platform, "rom", rom)
         control = digits.signature.create(path=("control",))
-        done, finished, last = Signal(), Signal(), Signal()
-        room = self.format.room(self.o)
-        steps = Steps(m, possible=self.i.valid & rom.valid, finishes=last, finished=finished, taken=room,
-                      stages=SCALE_STAGES if self.format.pipelined else 0)
+        done, finished, first, last = Signal(), Signal(), Signal(), Signal()
+        room, pipelined = self.format.room(self.o), self.format.pipelined
+        there = self.i.valid | ~first if pipelined else self.i.valid  # the beat
+        steps = Steps(m, possible=there & rom.valid, finishes=last, finished=finished, taken=room,
+                      stages=SCALE_STAGES if pipelined else 0)
         channel_done: Value = done
         if self.format.group > 1:  # a channel's constants serve each row of the group
             beats = [len(rows) * self.format.fold for rows in self.format.groups]
@@ -82,11 +83,12 @@ class Scale(wiring.Component):
         index, _, index_last = counter(m, digits.steps, steps.step, name="index")
         m.d.comb += [
             rom.address.eq(channel_next),
+            first.eq(index == 0),
             last.eq(index_last),
             control.step.eq(steps.step),
             control.last.eq(last),
             done.eq(steps.step & last),
-            self.i.ready.eq(done),
+            self.i.ready.eq(steps.step & first if pipelined else done),
         ]
         with m.Switch(index):
             for number in range(digits.steps):
@@ -106,9 +108,9 @@ class Scale(wiring.Component):
         with m.If(finished & room):
             m.d.sync += self.o.valid.eq(1)
         operands = self.i.payload
-        if self.format.pipelined:  # of the beat that is in the first stage
+        if pipelined:  # of the beat that is in the first stage
             operands = Signal.like(self.i.payload, name="operands", reset_less=True)
-            with m.If(steps.step & (index == 0)):
+            with m.If(steps.step & first):
                 m.d.sync += operands.eq(self.i.payload)
         told = {name: steps.behind(getattr(control, name), stage, name=name) for name, stage in TOLD.items()}
         told["step"] = steps.once(control.step, TOLD["last"], name="step")
@@ -144,8 +146,9 @@ class Serialise(wiring.Component):
         Shape of a sum.
     count : :class:`int`
         Sums in a word.
-    channels : :class:`int`
-        Sums of a row. Where ``count`` does not divide them, the end of the row's last word is left out.
+    o : :class:`RowFormat`
+        Whose channels are the sums of a row. Where ``count`` does not divide them, the end of the row's last
+        word is left out.
 
     Members
     -------
@@ -156,12 +159,13 @@ class Serialise(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, *, shape: Shape, count: int, channels: int, lanes: int) -> None:
-        self.count, self.lanes = count, lanes
-        self.counts = [min(count, channels - start) for start in range(0, channels, count)]  # of each word
+    def __init__(self, *, shape: Shape, count: int, o: RowFormat) -> None:
+        self.count, self.lanes, self.pipelined = count, o.lanes, o.pipelined
+        # How many there are in each word.
+        self.counts = [min(count, o.channels - start) for start in range(0, o.channels, count)]
         super().__init__({
-            "i": In(stream.Signature(data.ArrayLayout(data.ArrayLayout(shape, count), lanes))),
-            "o": Out(stream.Signature(data.ArrayLayout(data.StructLayout({"sum": shape}), lanes))),
+            "i": In(stream.Signature(data.ArrayLayout(data.ArrayLayout(shape, count), o.lanes))),
+            "o": Out(stream.Signature(data.ArrayLayout(data.StructLayout({"sum": shape}), o.lanes))),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -173,7 +177,7 @@ class Serialise(wiring.Component):
         last = left == 0
         m.d.comb += [
             sent.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq(~self.o.valid | sent & last),
+            self.i.ready.eq(~self.o.valid if self.pipelined else ~self.o.valid | sent & last),
             taken.eq(self.i.valid & self.i.ready),
         ]
         with m.If(sent & last):
@@ -208,7 +212,7 @@ class Requantise(wiring.Component):
     o: stream.Interface
 
     def __init__(self, *, sum: Shape, count: int, o: RowFormat, scaling: Scaling, steps: int) -> None:
-        self.serialise = Serialise(shape=sum, count=count, channels=o.channels, lanes=o.lanes)
+        self.serialise = Serialise(shape=sum, count=count, o=o)
         self.scale = Scale(operands={"sum": sum}, o=o, scaling=scaling, steps=steps)
         words = data.ArrayLayout(data.ArrayLayout(sum, count), o.lanes)
         super().__init__({"i": In(stream.Signature(words)), "o": Out(o.signature)})
