@@ -63,7 +63,7 @@ class PlanTable:
         plan = self.plan
         return {"cycles_per_frame_budget": plan.budget, "cycles_per_frame": plan.cycles_per_frame,
                 "first_frame_latency": plan.first_frame_latency, "multipliers": plan.multipliers,
-                "dsps": plan.dsps, "use": self.use, "binding": self.binding.name,
+                "dsps": plan.dsps, "pipelined": plan.pipelined, "use": self.use, "binding": self.binding.name,
                 "state_bits": sum(row.state_bits for row in self.rows),
                 "window_bits": sum(row.window_bits for row in self.rows),
                 "state_bound": sum(row.state_bound for row in self.rows),

@@ -151,7 +151,7 @@ def plan_table(table: PlanTable) -> Any:
     return Group(
         shown, f"cycles per frame: {plan.cycles_per_frame:,.0f}; first frame after "
         f"{plan.first_frame_latency:,} cycles; {plan.multipliers:,} multipliers in {plan.dsps:,} DSPs, "
-        f"{table.use:.1%} in use",
+        f"{table.use:.1%} in use{', pipelined' if plan.pipelined else ''}",
         f"binding: {table.binding.name}, busy {table.binding.busy:.0%} of the time",
         f"state in rings: {content['state_bits']:,} bits, {content['window_bits']:,} of them rows of "
         f"windows; at least {content['state_bound']:,} for windows of the same layers, sums and shortcuts")

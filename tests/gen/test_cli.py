@@ -1,7 +1,9 @@
 """The command line, as a user meets it."""
 import io
 import json
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from headrace.gen import progress
+from headrace.gen.arguments import parser
 from headrace.gen.cli import main
 from headrace.gen.onnx_import import load
 from headrace.gen.proof import prove
@@ -32,6 +35,20 @@ def test_info(capsys: pytest.CaptureFixture[str], digits: Path) -> None:
     code, out, err = run(capsys, "info", digits)
     assert code == 0
     assert "15 layers, 12 of them with weights: 1,992 weights, 57,072 multiplications per frame" in out
+
+
+def test_pipeline(capsys: pytest.CaptureFixture[str], digits: Path) -> None:
+    """Stages take cycles and flip-flops; only bitstreams have them unless told otherwise."""
+    def planned(*options: str) -> Any:
+        code, out, err = run(capsys, "plan", digits, "--cycles", 1000, "--target", "ecp5", "--json", *options)
+        assert (code, err) == (0, "")
+        return json.loads(out)
+    plain, pipelined = planned(), planned("--pipeline")
+    assert pipelined["pipelined"] and not plain["pipelined"] and planned("--no-pipeline") == plain
+    assert pipelined["first_frame_latency"] > plain["first_frame_latency"]
+    assert pipelined["estimate"]["total"]["ff"] > plain["estimate"]["total"]["ff"]
+    board = ["bitstream", str(digits), "--board", "ulx3s_85f", "-o", "out"]
+    assert parser(defaultdict(object)).parse_args(board).pipeline
 
 
 def test_build(capsys: pytest.CaptureFixture[str], small: Path, tmp_path: Path) -> None:
