@@ -25,37 +25,41 @@ class Pipeline:
     def __init__(self, finished: Channel, stages: int = MAC_STAGES) -> None:
         self._finished, self._stages = finished, stages
         self._due: deque[int] = deque()  # when what is finished is there; the first is offered
-        self._moves = 0  # when it last went on
+        self._rests: deque[tuple[int, int]] = deque()  # from when to when all stands still
 
     def steps(self, time: int, count: int, *, finish: bool) -> Steps:
         """Return the cycle of the last of some steps, none of which waits for more than the pipeline."""
-        time = max(time, self._moves)
         last = time + count - 1
-        while self._due and self._due[0] <= last:
-            due = self._due[0]
-            yield from self._leave()
-            late = max(0, self._finished.taken - max(time, due))
-            time, last = time + late if time >= due else time, last + late
+        while self._rests or self._due:
+            if (self._rests[0][0] if self._rests else self._due[0]) > last:
+                break
+            begin, end = self._rests.popleft() if self._rests else (yield from self._leave())
+            if time >= begin:
+                late = max(0, end - time)
+                time += late
+            else:
+                late = end - begin
+            last += late
         if finish:
-            self._due.append(last + self._stages)
+            self._due.append(last + self._stages + sum(end - begin for begin, end in self._rests))
             if len(self._due) == 1:
                 self._finished.offer(self._due[0])
         return last
 
     def settle(self) -> Process:
-        """Offer what is finished, but for the last: further steps have to wait for it in any case."""
+        """Offer what is finished, but for the last: no step will change when that leaves."""
         while len(self._due) > 1:
-            yield from self._leave()
+            self._rests.append((yield from self._leave()))
 
-    def _leave(self) -> Process:
+    def _leave(self) -> Generator[Channel | Queue, None, tuple[int, int]]:
         due = self._due.popleft()
         while self._finished.offered is not None:
             yield self._finished
-        self._moves = self._finished.taken
-        late = self._moves - due
+        late = self._finished.taken - due
         self._due = deque(each + late for each in self._due)
         if self._due:
             self._finished.offer(self._due[0])
+        return due, due + late
 
 
 def first_step(words: int) -> int:
