@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """The cycle model against the simulated hardware: every beat of every layer, to the cycle."""
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,14 @@ import small_graphs
 from headrace.gen import cycle_model, elaborate
 from headrace.gen.graph import Graph
 from headrace.gen.onnx_import import load
+from headrace.gen.plan import Plan
 from headrace.gen.planner import default_budget, plan
 from headrace.sim import verify
 
 FRAMES = 3
 
 
-def agree(graph: Graph, cycles: int, engine: verify.Engine) -> None:
-    layout = plan(graph, cycles=cycles)
+def agree(graph: Graph, layout: Plan, engine: verify.Engine) -> None:
     q = graph.tensors[graph.input].quantisation
     x = np.random.default_rng(1).integers(q.lo, q.hi + 1, (FRAMES, *graph.tensors[graph.input].shape))
     result = verify.run(graph, layout, x, engine=engine)
@@ -35,11 +36,23 @@ def agree(graph: Graph, cycles: int, engine: verify.Engine) -> None:
 def test_files(network: str, times: int, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(network)
     graph = load(path)
-    agree(graph, 2 * times * default_budget(graph), "cxxrtl")
+    agree(graph, plan(graph, cycles=2 * times * default_budget(graph)), "cxxrtl")
 
 
+@pytest.mark.parametrize("pipelined", (False, True))
 @pytest.mark.parametrize("times", (1, 4))
 @pytest.mark.parametrize("make", small_graphs.BRANCHES, ids=lambda make: make.__name__)
-def test_branches(make: Callable[[], Graph], times: int) -> None:
+def test_branches(make: Callable[[], Graph], times: int, pipelined: bool) -> None:
     graph = make()
-    agree(graph, 2 * times * default_budget(graph), "amaranth")
+    layout = plan(graph, cycles=2 * times * default_budget(graph), pipelined=pipelined)
+    agree(graph, layout, "amaranth")
+
+
+@pytest.mark.parametrize("steps", (1, 2))
+@pytest.mark.parametrize("make", small_graphs.BRANCHES, ids=lambda make: make.__name__)
+def test_more_in_the_stages_than_leaves(make: Callable[[], Graph], steps: int) -> None:
+    """Requantisers that are faster than their output register, which plans avoid, and as fast."""
+    graph = make()
+    layout = plan(graph, pipelined=True)
+    layers = {name: replace(layer, requantise_steps=steps) for name, layer in layout.layers.items()}
+    agree(graph, replace(layout, layers=layers), "amaranth")
