@@ -207,7 +207,7 @@ def _mac(layer: Any, x: Shape, operands: int, p_out: int, module: str, copies: i
     stages = 0
     if layer.formats[1].pipelined:
         product = min(factor + multiplier + (p_in - 1).bit_length(), total)
-        stages = columns * (p_in * x.width + p_out * product)
+        stages = columns * (2 * p_in * x.width + p_out * product)
     return Part(module=module, kind="pair" if shared else "mac", copies=copies, features=amounts,
                 products=products if weight.width > 1 else (),
                 state=stages + (columns * p_out * total if depth == 1 else 0))

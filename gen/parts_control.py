@@ -48,8 +48,12 @@ def control(layer: Any) -> Control:
 
 def _stages(layer: Any) -> int:
     """Return the bits that registers hold of what lanes are told, where these have stages."""
-    multiplies = isinstance(layer, OutputStationary | InputStationary | Depthwise)
-    return 3 * MAC_STAGES if multiplies and layer.formats[1].pipelined else 0
+    match layer:
+        case OutputStationary() | InputStationary() if layer.formats[1].pipelined:
+            return 3 * MAC_STAGES + layer.p_in * layer.p_out * layer.weight.width
+        case Depthwise() if layer.formats[1].pipelined:
+            return 3 * MAC_STAGES + (layer.rom_depth > 1) * layer.p_in * layer.weight.width
+    return 0
 
 
 def _control(layer: Any) -> Control:

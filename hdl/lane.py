@@ -35,7 +35,7 @@ class MacLane(wiring.Component):
         Two outputs share a multiplier (:mod:`headrace.hdl.packed`), where there are two.
     pipelined : :class:`bool`
         Operands and products stand in registers: ``first`` and ``step`` come :data:`MAC_STAGES` cycles behind
-        ``select`` and ``x``, and one behind ``weight``.
+        ``select`` and ``x``, which come two before ``weight``.
 
     Members
     -------
@@ -84,7 +84,8 @@ class MacLane(wiring.Component):
         held = hold(m, platform, self.sum, depth=self.depth, step=self.step)
         x = [Signal(self.shapes[0], name=f"x{index}") for index in range(self.p_in)]
         for index, operand in enumerate(x):
-            assign(m, self, operand, choose(self.x, index, self.p_in, self.select))
+            chosen = staged(m, self, choose(self.x, index, self.p_in, self.select), name=f"chosen{index}")
+            assign(m, self, operand, chosen)
         for output, product in enumerate(self._products(m, x)):
             product = staged(m, self, product, name=f"product{output}")
             m.d.comb += self.sum[output].eq(Mux(self.first, 0, held[output]) + product)

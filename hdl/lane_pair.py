@@ -80,7 +80,8 @@ class LanePair(wiring.Component):
         chosen = []
         for column, name in enumerate(("low", "high")):
             x = Signal(self.shapes[0], name=f"{name}{index}")
-            assign(m, self, x, choose(self.x[column], index, self.p_in, self.select))
+            operand = choose(self.x[column], index, self.p_in, self.select)
+            assign(m, self, x, staged(m, self, operand, name=f"chosen_{name}{index}"))
             chosen.append(x)
         low, high = chosen
         return low, high, pack(m, low, high, name=f"packed{index}")

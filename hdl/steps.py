@@ -6,8 +6,9 @@ from amaranth.lib.wiring import In, Member
 
 from headrace.hdl.rom import Rom
 
-MAC_STAGES = 2
-"""Registers between a sequencer and the sums of pipelined lanes that multiply: of operands, of products."""
+MAC_STAGES = 3
+"""Registers between a sequencer and the sums of pipelined lanes that multiply: two of operands, as a weight
+leaves a block RAM late and goes on from a register, and one of products."""
 
 SCALE_STAGES = 3
 """Those of pipelined requantisers: of digits, of products, of the scaled sum."""
@@ -91,14 +92,15 @@ class MacSteps(Steps):
         self._keeps = self.once(self.step & computes, MAC_STAGES, name="keeps")
 
     def weights(self, rom: Rom, value: Value, following: Value) -> Value:
-        """Connect the ROM of the weights; return them when lanes need them.
+        """Connect the ROM of the weights; return them when lanes multiply by them.
 
         With stages it reads what the present step needs, else what the next one may need.
         """
         self._m.d.comb += rom.address.eq(value if rom.waits else following)
         if rom.waits:
             self._m.d.comb += rom.enable.eq(self.moves)
-        return rom.data
+        weight: Value = self.behind(rom.data, 1, name="weight")
+        return weight
 
     def tell(self, lane: Any) -> None:
         """Connect what a lane is told, but for operands, weights and which of them it selects."""
