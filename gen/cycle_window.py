@@ -48,16 +48,17 @@ def _pass_window(layer: Depthwise | MaxPool, i: Channel, done: Channel, time: in
                     yield i
                 waited = time + layer.patience
                 time = waited if i.offered is None else min(waited, max(time, i.offered))
-            for _ in range(copies if group.emits and pipeline is None else 0):
-                done.offer(time + selects - 1)
-                while done.offered is not None:
-                    yield done
-                time = done.taken + 1
             if pipeline is not None:
                 for _ in range(copies if group.emits else 1):
                     time = 1 + (yield from pipeline.steps(time, selects if group.emits else 1,
                                                           finish=group.emits))
-            elif not group.emits:
+            elif group.emits:
+                for _ in range(copies):
+                    done.offer(time + selects - 1)
+                    while done.offered is not None:
+                        yield done
+                    time = done.taken + 1
+            else:
                 time += 1
             if waits:
                 i.take(time - 1)

@@ -112,7 +112,10 @@ class Scale(wiring.Component):
             operands = Signal.like(self.i.payload, name="operands", reset_less=True)
             with m.If(steps.step & first):
                 m.d.sync += operands.eq(self.i.payload)
-        told = {name: steps.behind(getattr(control, name), stage, name=name) for name, stage in TOLD.items()}
+        # What never changes needs no register.
+        still = ("digits", "offset", "guard") if len(digits.constants) * digits.steps == 1 else ()
+        told = {name: steps.behind(getattr(control, name), 0 if name in still else stage, name=name)
+                for name, stage in TOLD.items()}
         told["step"] = steps.once(control.step, TOLD["last"], name="step")
         for lane, x, y in zip(lanes, operands, payload, strict=True):
             m.d.comb += [lane.x.eq(x), *(getattr(lane.control, name).eq(value)

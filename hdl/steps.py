@@ -94,12 +94,13 @@ class MacSteps(Steps):
     def weights(self, rom: Rom, value: Value, following: Value) -> Value:
         """Connect the ROM of the weights; return them when lanes multiply by them.
 
-        With stages it reads what the present step needs, else what the next one may need.
+        With stages it reads what the present step needs, else what the next one may need. A constant needs no
+        register.
         """
         self._m.d.comb += rom.address.eq(value if rom.waits else following)
         if rom.waits:
             self._m.d.comb += rom.enable.eq(self.moves)
-        weight: Value = self.behind(rom.data, 1, name="weight")
+        weight: Value = self.behind(rom.data, 1 if len(rom.words) > 1 else 0, name="weight")
         return weight
 
     def tell(self, lane: Any) -> None:
