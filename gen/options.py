@@ -33,6 +33,10 @@ SLOWEST = 8
 BURST = 16
 """Finished rows leave in a burst, in this part of a row's time: the next layer waits for a whole row."""
 
+NARROW, BURST_WIDE = 4, 4
+"""Cycles per output of a pipelined addition, whose digits are then narrow enough for a fast clock, if its rows
+leave in this part of a row's time."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -61,7 +65,9 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], h
     match node:
         case Add():
             burst = [made[name].layer for name in node.inputs if name in made]
-            steps = min([place.steps(budget // y.height // BURST // y.channels // fold),
+            row = budget // y.height // y.channels // fold
+            narrow = min(row // BURST_WIDE, NARROW) if pipelined else 0  # digits, for a faster clock
+            steps = min([place.steps(max(row // BURST, narrow)),
                          *(each.requantise_steps for each in burst if each.kind == "input-stationary")])
             pace = tuple(max(row, y.channels * fold * steps) for row in max(paces, key=sum))  # other: held
             yield place.option("add", pace, steps, spread=spread, shortcut_rows=held, fold=fold)
