@@ -83,13 +83,17 @@ class MacSteps(Steps):
         In this step lanes keep their sums; start new ones.
     pipelined : :class:`bool`
         Whether the lanes are.
+    fetch : :class:`int`
+        Stages before the lanes, in which operands are read.
     """
 
-    def __init__(self, m: Module, *, computes: Value, first: Value, pipelined: bool,
+    def __init__(self, m: Module, *, computes: Value, first: Value, pipelined: bool, fetch: int = 0,
                  **streams: Value) -> None:
-        super().__init__(m, stages=MAC_STAGES if pipelined else 0, **streams)
-        self._first = self.behind(first, MAC_STAGES, name="first")
-        self._keeps = self.once(self.step & computes, MAC_STAGES, name="keeps")
+        stages = fetch + (MAC_STAGES if pipelined else 0)
+        super().__init__(m, stages=stages, **streams)
+        self._fetch, self._pipelined = fetch, pipelined
+        self._first = self.behind(first, stages, name="first")
+        self._keeps = self.once(self.step & computes, stages, name="keeps")
 
     def weights(self, rom: Rom, value: Value, following: Value) -> Value:
         """Connect the ROM of the weights; return them when lanes multiply by them.
@@ -97,15 +101,18 @@ class MacSteps(Steps):
         With stages it reads what the present step needs, else what the next one may need. A constant needs no
         register.
         """
-        self._m.d.comb += rom.address.eq(value if rom.waits else following)
         if rom.waits:
-            self._m.d.comb += rom.enable.eq(self.moves)
-        weight: Value = self.behind(rom.data, 1 if len(rom.words) > 1 else 0, name="weight")
+            value = self.behind(value, self._fetch if self._pipelined else 0, name="address")
+            self._m.d.comb += [rom.address.eq(value), rom.enable.eq(self.moves)]
+        else:
+            self._m.d.comb += rom.address.eq(following)
+        weight: Value = self.behind(rom.data, self._pipelined and len(rom.words) > 1, name="weight")
         return weight
 
     def tell(self, lane: Any) -> None:
         """Connect what a lane is told, but for operands, weights and which of them it selects."""
-        super().tell(lane)
+        if self._pipelined:
+            super().tell(lane)
         self._m.d.comb += [lane.first.eq(self._first), lane.step.eq(self._keeps)]
 
 

@@ -8,6 +8,7 @@ import pytest
 from amaranth import signed, unsigned
 
 import streams
+from headrace.hdl.addressed import Addressed
 from headrace.hdl.geometry import Window, strides, whole
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
@@ -22,6 +23,7 @@ HALVE_TORCH = Window((3, 3), (2, 2), (1, 1, 1, 1))
 TALL = Window((10, 4), (2, 2), (4, 1, 5, 1))
 SKIP = Window((1, 1), (2, 2), (0, 0, 0, 0))
 POINT = Window()
+ALONE = MaxPool, GlobalPool, Addressed  # whose lanes never go in pairs
 
 
 def by_strides(window: Window) -> Any:
@@ -116,6 +118,21 @@ LAYERS: dict[str, tuple[Any, tuple[int, int, int], int, Window, dict[str, Any]]]
     "depthwise-windows-seven": (Depthwise, (2, 8, 6), 2, Window((7, 7), (2, 2), (3, 3, 3, 3)),
                                 dict(p_in=7, windows=True)),
     "max-windows": (MaxPool, (3, 5, 6), 3, Window((3, 3), (2, 2), (1, 1, 1, 1)), dict(p_in=3, windows=True)),
+    "addressed": (Addressed, (4, 3, 5), 6, POINT, dict(depthwise=False, folds=(5, 5))),
+    "addressed-rows": (Addressed, (3, 3, 5), 6, POINT, dict(depthwise=False, folds=(1, 5))),
+    "addressed-parts": (Addressed, (3, 4, 6), 2, POINT, dict(depthwise=False, folds=(2, 6))),
+    "addressed-dense": (Addressed, (2, 4, 5), 4, SAME, dict(depthwise=False, folds=(5, 5))),
+    "addressed-halve": (Addressed, (3, 5, 7), 4, HALVE_TORCH, dict(depthwise=False, folds=(7, 4))),
+    "addressed-skip": (Addressed, (3, 7, 6), 4, SKIP, dict(depthwise=False, folds=(6, 3))),
+    "addressed-skip-even": (Addressed, (3, 6, 6), 2, SKIP, dict(depthwise=False, folds=(3, 3))),
+    "addressed-tall": (Addressed, (1, 7, 6), 4, TALL, dict(depthwise=False, folds=(6, 3))),
+    "addressed-vector": (Addressed, (8, 1, 1), 6, POINT, dict(depthwise=False)),
+    "addressed-depthwise": (Addressed, (4, 4, 5), 4, SAME, dict(depthwise=True, folds=(5, 5))),
+    "addressed-depthwise-halve": (Addressed, (3, 6, 6), 3, HALVE, dict(depthwise=True, folds=(6, 3))),
+    "addressed-depthwise-torch": (Addressed, (3, 6, 6), 3, HALVE_TORCH, dict(depthwise=True, folds=(6, 3))),
+    "addressed-depthwise-triple": (Addressed, (2, 4, 4), 6, SAME, dict(depthwise=True, folds=(1, 4))),
+    "addressed-depthwise-five": (Addressed, (3, 6, 6), 3, Window((5, 5), (1, 1), (2, 2, 2, 2)),
+                                 dict(depthwise=True, folds=(6, 6))),
     "global-folded": (GlobalPool, (5, 3, 4), 5, Window((3, 4)), dict(folds=(2, 1))),
 }
 
@@ -152,9 +169,9 @@ def make(name: str, *, steps: int, tie: int | None, shape: Any,
         random = requantisation(rng, outputs, tie=tie, shape=shape)
         common |= dict(scaling=scaling or random, requantise_steps=steps, sum=signed(20))
     if kind not in (MaxPool, GlobalPool):
-        taps = window.taps if kind is Depthwise else channels * window.taps
+        taps = window.taps if kind is Depthwise or options.get("depthwise") else channels * window.taps
         common |= dict(weights=rng.integers(-8, 8, (outputs, taps)).tolist(), weight=signed(4))
-    if kind in (OutputStationary, Depthwise):
+    if kind in (OutputStationary, Depthwise, Addressed):
         common |= dict(window=window, pad=3)
     if kind is MaxPool:
         common |= dict(window=window)
@@ -182,7 +199,7 @@ def check(layer: Any, frames: np.ndarray, **run: Any) -> None:
 
 @pytest.mark.parametrize("shape", (signed(8), unsigned(8)))
 @pytest.mark.parametrize("name", [name for name, (kind, *_, options) in LAYERS.items()
-                                  if kind not in (MaxPool, GlobalPool) and "weights" not in options])
+                                  if kind not in ALONE and "weights" not in options])
 def test_pairs_change_nothing(name: str, shape: Any) -> None:
     """Columns even and odd, also one alone."""
     check(*make(name, steps=2, tie=4, shape=shape, paired=True), seed=name)
@@ -192,7 +209,7 @@ def test_pairs_change_nothing(name: str, shape: Any) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_pipelined(name: str, gap: str) -> None:
     """Lanes with stages, in pairs where there are pairs, behind a reader that lets them wait."""
-    paired = LAYERS[name][0] not in (MaxPool, GlobalPool) and "weights" not in LAYERS[name][4]
+    paired = LAYERS[name][0] not in ALONE and "weights" not in LAYERS[name][4]
     check(*make(name, steps=2, tie=4, shape=unsigned(8), paired=paired, pipelined=True), o_gap=gap, seed=name)
 
 
