@@ -14,7 +14,7 @@ from headrace.boards.top import BAUD
 from headrace.gen.options import Keep
 from headrace.gen.synthesis import TARGETS
 from headrace.gen.synthesis_jobs import BACKENDS
-from headrace.hdl.ring import LUTRAM, REGISTERS
+from headrace.hdl.ring import BLOCKRAM, LUTRAM, REGISTERS
 
 
 def parser(runs: Mapping[str, Callable[[Any], int]]) -> argparse.ArgumentParser:
@@ -129,8 +129,9 @@ def _add_means(added: Any, *, pipeline: bool) -> None:
     added.add_argument("--pipeline", action=argparse.BooleanOptionalAction, default=pipeline,
                        help="registers inside lanes and between layers, for a faster clock (default: "
                             f"{'on' if pipeline else 'off'})")
-    added.add_argument("--rings", choices=(REGISTERS, LUTRAM), default=REGISTERS,
-                       help="what layers keep rows in (default: registers; lutram: memories of LUTs)")
+    added.add_argument("--rings", choices=(REGISTERS, LUTRAM, BLOCKRAM), default=REGISTERS,
+                       help="what layers keep rows in (default: registers; lutram: memories of LUTs; blockram: "
+                            "block RAM, where a layer of one lane finds its operands by address)")
 
 
 def _add_bitstream(added: Any) -> None:

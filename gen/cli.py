@@ -22,7 +22,7 @@ from headrace.gen.plan_table import plan_table
 from headrace.gen.planner import plan, unrolled
 from headrace.gen.progress import of_a_simulation, of_things
 from headrace.gen.proof import prove
-from headrace.gen.synthesis import PAIRS
+from headrace.gen.synthesis import PAIRS, WITHOUT_DSPS
 from headrace.gen.synthesis_jobs import Workers
 
 
@@ -65,19 +65,19 @@ def _target(options: Any) -> str | None:
 
 
 def _planned(options: Any, graph: Any) -> Any:
-    paired = _target(options) in PAIRS
+    target = _target(options)
     if options.unroll:
-        return unrolled(graph, paired=paired, pipelined=options.pipeline)
-    return _fitted(options, graph, options.fit, paired)
+        return unrolled(graph, paired=target in PAIRS, pipelined=options.pipeline)
+    return _fitted(options, graph, options.fit, target)
 
 
-def _fitted(options: Any, graph: Any, device: Any, paired: bool) -> Any:
+def _fitted(options: Any, graph: Any, device: Any, target: str | None) -> Any:
     """Plan for a device, or for a number of cycles."""
     if device:
         return fit(graph, device, fold=options.fold, rings=options.rings, keep=options.keep,
                    pipelined=options.pipeline)
-    return plan(graph, cycles=options.cycles, paired=paired, fold=options.fold, keep=options.keep,
-                pipelined=options.pipeline)
+    return plan(graph, cycles=options.cycles, paired=target in PAIRS, fold=options.fold, keep=options.keep,
+                pipelined=options.pipeline, rings=options.rings, serial=target in WITHOUT_DSPS)
 
 
 def _plan(options: Any) -> int:
@@ -223,7 +223,7 @@ def _bitstream(options: Any) -> int:
     from headrace.gen.bitstream import Settings, bitstream
     graph, board = load(options.model, options.cut), options.board
     device = board.device if options.fit else None
-    layout = _fitted(options, graph, device, board.device.target in PAIRS)
+    layout = _fitted(options, graph, device, board.device.target)
     settings = Settings(clock=options.clock, baud=options.baud, seed=options.seed, rings=options.rings,
                         nextpnr=tuple(options.nextpnr_args))
     with of_things(f"making a bitstream for {board.title}") as progress:

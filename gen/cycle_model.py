@@ -6,8 +6,9 @@ and how many cycles lie between. Tests hold the result against the simulated har
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.gen import cycle_layers, cycle_parts, cycle_window
+from headrace.gen import cycle_addressed, cycle_layers, cycle_parts, cycle_window
 from headrace.gen.cycle_channel import Channel, Process, Scheduler
+from headrace.hdl.addressed import Addressed
 from headrace.hdl.branch import Add
 from headrace.hdl.concat import Concat
 from headrace.hdl.global_pool import GlobalPool
@@ -80,6 +81,8 @@ def predict(network: Network, frames: int, *, endless: bool = False) -> Timing:
 
 def _layer(layer: Any, inputs: list[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
     match layer:
+        case Addressed():
+            return cycle_addressed.addressed(layer, inputs, o, scheduler)
         case OutputStationary():
             return cycle_layers.output_stationary(layer, inputs, o, scheduler)
         case InputStationary():

@@ -49,13 +49,16 @@ def shortcuts(graph: Graph, folds: Folds = MappingProxyType({})) -> dict[str, tu
     return held
 
 
-def shortcut_rows(graph: Graph, join: Node, held: Mapping[str, tuple[int, ...]],
-                  folds: Folds) -> tuple[int, ...]:
-    """Return how many rows of each input of a node must be held, given those of the nodes before it."""
+def shortcut_rows(graph: Graph, join: Node, held: Mapping[str, tuple[int, ...]], folds: Folds,
+                  addressed: Container[str] = ()) -> tuple[int, ...]:
+    """Return how many rows of each input of a node must be held, given those of the nodes before it.
+
+    ``addressed`` are the tensors whose layers take all rows that they need before they give one.
+    """
     if len(join.inputs) == 1:
         return (0,)
     forks = _forks(graph, join)
-    needs = [_needs(graph, join, fork, held, folds) for fork in forks]
+    needs = [_needs(graph, join, fork, held, folds, addressed) for fork in forks]
     beats = [graph.tensors[fork].channels * graph.tensors[fork].height * folds.get(fork, 1) for fork in forks]
     keys = [_keys([np.maximum.accumulate(need[index].ravel()) for need in needs], beats)
             for index in range(len(join.inputs))]
@@ -114,8 +117,8 @@ def _complete(needs: Needs) -> Needs:
     return np.repeat(needs[:, -1:], needs.shape[1], axis=1)
 
 
-def _needs(graph: Graph, join: Node, fork: str, held: Mapping[str, tuple[int, ...]],
-           folds: Folds) -> list[Needs]:
+def _needs(graph: Graph, join: Node, fork: str, held: Mapping[str, tuple[int, ...]], folds: Folds,
+           addressed: Container[str]) -> list[Needs]:
     """Return, for each beat of each operand, how many beats of :py:`fork` it depends on."""
     def beats(name: str) -> Needs:
         tensor = graph.tensors[name]
@@ -129,11 +132,12 @@ def _needs(graph: Graph, join: Node, fork: str, held: Mapping[str, tuple[int, ..
         if known.keys() & set(node.inputs):
             known[node.output] = _through(graph, node, [
                 known[name] if name in known else 0 * beats(name) for name in node.inputs],
-                held[node.name], folds)
+                held[node.name], folds, node.output in addressed)
     return [known[name] if name in known else 0 * beats(name) for name in join.inputs]
 
 
-def _through(graph: Graph, node: Node, needs: list[Needs], held: tuple[int, ...], folds: Folds) -> Needs:
+def _through(graph: Graph, node: Node, needs: list[Needs], held: tuple[int, ...], folds: Folds,
+             addressed: bool) -> Needs:
     out, fold = graph.tensors[node.output], folds.get(node.output, 1)
     match node:
         case Add() | Concat():
@@ -151,7 +155,9 @@ def _through(graph: Graph, node: Node, needs: list[Needs], held: tuple[int, ...]
             last = [node.window.first_row(row) + node.window.kernel[0] - 1 for row in range(out.height)]
             reached: Needs = needs[0][np.clip(last, 0, height - 1)]
             reached[np.array(last) >= height] = needs[0][-1, -1]  # bottom padding: after the whole image
-            if isinstance(node, Conv) and not node.depthwise:  # every output needs every channel
+            if addressed:
+                reached[-1] = needs[0][-1, -1]  # also rows that no window reaches
+            if addressed or (isinstance(node, Conv) and not node.depthwise):  # needs every channel
                 return np.repeat(reached[:, -1:], out.channels * fold, axis=1)
             whole = _whole(reached, graph.tensors[node.inputs[0]].channels)
             return np.repeat(whole, out.channels // whole.shape[1] * fold, axis=1)

@@ -21,6 +21,7 @@ from headrace.gen.graph import (
     Upsample,
 )
 from headrace.gen.plan import LayerPlan, Plan
+from headrace.hdl.addressed import Addressed
 from headrace.hdl.axi import AxiTop
 from headrace.hdl.branch import Add as AddLayer
 from headrace.hdl.concat import Concat as ConcatLayer
@@ -111,6 +112,11 @@ def layer(graph: Graph, node: Node, plan: LayerPlan, formats: Mapping[str, RowFo
                              requantise_steps=steps)
         case Conv():
             weights = node.weight.reshape(y.channels, -1) * found.alive(node.name)[:, None]
+            if plan.kind == "addressed":
+                return Addressed(
+                    i=i, o=o, window=node.window, pad=x.quantisation.zero_point, depthwise=node.depthwise,
+                    weights=weights.tolist(), weight=weight_shape(weights), sum=found.sum_shape(node.name),
+                    scaling=found.sums[node.name], requantise_steps=steps, serial=plan.serial)
             common: dict[str, Any] = dict(
                 i=i, o=o, weights=weights.tolist(), weight=weight_shape(weights), p_in=plan.p_in,
                 sum=found.sum_shape(node.name), scaling=found.sums[node.name], requantise_steps=steps,

@@ -51,7 +51,11 @@ def mapped(part: Part, family: Family) -> Mapped:
     """Apply a family's rules to a part."""
     features, kind = dict(part.features), part.kind
     lut, srl, ff, dsp, bram, kbit, lutram = 0, 0, part.state, 0, 0, 0, 0
-    if part.ring is not None and part.in_memory:
+    if part.memory is not None:
+        bram, kbit = memory(family, *part.memory, block=True)
+        pointer = (part.memory[0] - 1).bit_length() if kind == "ring" else 0
+        lut, ff = 2 * pointer, ff + pointer
+    elif part.ring is not None and part.in_memory:
         lutram, pointer = lut_memory(family, *part.ring), (part.ring[1] - 1).bit_length()
         lut, ff = lutram + 2 * pointer, ff + pointer + part.ring[0]
     elif part.ring is not None:
@@ -59,7 +63,7 @@ def mapped(part: Part, family: Family) -> Mapped:
         ff += words
     if part.rom is not None and kind == "rom":
         depth, _ = part.rom
-        bram, kbit = memory(family, depth, part.varying)
+        bram, kbit = memory(family, depth, part.varying, block=part.block)
         ff += 1 if bram else 1 + part.columns
         lut = 1 if bram else 0
         features = {} if bram else _in_luts(family, depth, part.columns)
@@ -72,7 +76,7 @@ def mapped(part: Part, family: Family) -> Mapped:
             ff -= part.absorbed if family.dsp_absorbs else 0
     bits = part.rom[0] * part.rom[1] if part.rom else 0
     fixed = Resources(lut=srl + lut, ff=ff, dsp=dsp, bram=bram, bram_kbit=kbit, srl=srl, lutram=lutram,
-                      rom_bits=bits, writable_memories=int(part.in_memory))
+                      rom_bits=bits, writable_memories=int(part.in_memory or part.memory is not None))
     return Mapped(fixed, kind, features)
 
 

@@ -54,7 +54,7 @@ _XILINX_RAMS = (BlockRam(18, 14, (1, 2, 4, 9, 18, 36), 129), BlockRam(36, 15, (1
 FAMILIES: dict[str, Family] = {family.target: family for family in (
     Family("ecp5", Multipliers(18, 18, 18), (BlockRam(18, 14, (1, 2, 4, 9, 18, 36), 128),),
            lut_ram=(16, 4, 6)),
-    Family("ice40", None, (BlockRam(4, 11 + 1, (2, 4, 8, 16), 64),)),
+    Family("ice40", None, (BlockRam(4, 12, (1, 2, 4, 8, 16), 64),)),
     Family("xc7", Multipliers(25, 18, 18, signed=True), _XILINX_RAMS, lut_inputs=6, bits_in_luts=64,
            shift_registers=True, dsp_absorbs=True, lut_ram=(32, 6, 4)),
     Family("xcup", Multipliers(27, 18, 18, signed=True), _XILINX_RAMS, lut_inputs=6, bits_in_luts=64,
@@ -116,13 +116,13 @@ def _cut(dsp: Multipliers, width: int, widest: int) -> tuple[int, int]:
 
 
 @cache
-def memory(family: Family, depth: int, width: int) -> tuple[int, int]:
-    """Return the block RAMs that a ROM becomes, and their kbit; none if LUTs cost less."""
+def memory(family: Family, depth: int, width: int, *, block: bool = False) -> tuple[int, int]:
+    """Return the block RAMs that a memory becomes, and their kbit; none if LUTs cost less and may be used."""
     if not width:
         return 0, 0
     cost, blocks, kbit = min((ram.cost * (blocks := ram.blocks(depth, width)), blocks, blocks * ram.kbit)
                              for ram in family.block_rams)
-    return (blocks, kbit) if family.bits_in_luts * cost < depth * width else (0, 0)
+    return (blocks, kbit) if block or family.bits_in_luts * cost < depth * width else (0, 0)
 
 
 def lut_memory(family: Family, width: int, depth: int) -> int:

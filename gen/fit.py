@@ -11,7 +11,7 @@ from headrace.gen.options import Keep
 from headrace.gen.plan import Plan
 from headrace.gen.planner import plan
 from headrace.gen.resources import Resources
-from headrace.gen.synthesis import PAIRS, check_rings
+from headrace.gen.synthesis import PAIRS, WITHOUT_DSPS, check_rings
 from headrace.hdl.ring import REGISTERS
 
 _ENDLESS = 1 << 32  # cycles: more than any plan takes
@@ -121,7 +121,7 @@ class _Search:
 
     def _plan(self, cycles: int, *, paired: bool) -> Plan:
         return plan(self.graph, cycles=cycles, paired=paired, fold=self.fold, keep=self.keep,
-                    pipelined=self.pipelined)
+                    pipelined=self.pipelined, rings=self.rings, serial=self.device.target in WITHOUT_DSPS)
 
     def _total(self, made: Plan) -> Resources:
         return estimate(self.graph, made, target=self.device.target, rings=self.rings).total

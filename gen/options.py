@@ -19,6 +19,7 @@ from headrace.gen.graph import (
 )
 from headrace.gen.plan import Kind, LayerPlan
 from headrace.hdl.geometry import held_groups, merges, passing_groups, strides, whole
+from headrace.hdl.requantisation import signed_width
 
 Pace: TypeAlias = tuple[int, ...]
 """Cycles from row to row of a tensor, if nothing behind it makes it wait; of overlapping groups, from one
@@ -29,6 +30,9 @@ Keep: TypeAlias = Literal["wide", "narrow"]
 
 SLOWEST = 8
 """The most cycles a requantiser takes per output: beyond that it hardly gets smaller."""
+
+BIT_BY_BIT = 32
+"""The same of one beside which all else is small as well: enough for digits of a bit."""
 
 BURST = 16
 """Finished rows leave in a burst, in this part of a row's time: the next layer waits for a whole row."""
@@ -47,14 +51,16 @@ class Option:
 
 
 def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], held: tuple[int, ...],
-            folds: Sequence[int] = (1,), keep: Keep = "wide", pipelined: bool = False) -> Iterator[Option]:
+            folds: Sequence[int] = (1,), keep: Keep = "wide", pipelined: bool = False,
+            addressed: bool = False, serial: bool = False) -> Iterator[Option]:
     """Yield the ways to unroll a layer, also those that are too slow for the budget of cycles per frame.
 
     ``made`` are the options chosen for the tensors before it; the network's input is none of them. ``held``
     are the rows to hold of each of the node's inputs. ``folds`` are the numbers of columns that a lane may
     serve; only one where tensors before it decide. ``keep`` says where the rows of a window are kept, if the
     layer before can: at its own input, or at the input of the layer before, if that is narrower. In a
-    :py:`pipelined` plan no output comes every cycle.
+    :py:`pipelined` plan no output comes every cycle. In an :py:`addressed` one, layers of a single lane may have
+    their rows in block RAM; if they may be :py:`serial` besides, they need no multiplier.
     """
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
     paces = [made[name].pace if name in made else (0,) * x.height for name in node.inputs]
@@ -62,12 +68,15 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], h
     beats = x.channels * (made[x.name].layer.fold if x.name in made else 1)
     place = _Place(node, x, y, paces[0], spread, budget, beats, folds, 2 if pipelined else 1)
     fold = folds[0]  # of those that pass on what comes
+    if addressed and isinstance(node, Conv) and y.width in folds:
+        for bits in (None, signed_width(int(node.weight.min()), int(node.weight.max()))) if serial else (None,):
+            yield _addressed(place, node, bits)
     match node:
         case Add():
             burst = [made[name].layer for name in node.inputs if name in made]
             row = budget // y.height // y.channels // fold
-            narrow = min(row // BURST_WIDE, NARROW) if pipelined else 0  # digits, for a faster clock
-            steps = min([place.steps(max(row // BURST, narrow)),
+            narrow = min(row // BURST_WIDE, BIT_BY_BIT if addressed else NARROW if pipelined else 0)
+            steps = min([max(place.steps(row // BURST), narrow),
                          *(each.requantise_steps for each in burst if each.kind == "input-stationary")])
             pace = tuple(max(row, y.channels * fold * steps) for row in max(paces, key=sum))  # other: held
             yield place.option("add", pace, steps, spread=spread, shortcut_rows=held, fold=fold)
@@ -87,7 +96,8 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], h
         case Conv(groups=1) if narrows(node, x, y):
             yield from _input_stationary(place)
         case Conv(groups=1):
-            yield from _output_stationary(place, node.window, _together(graph, node, keep))
+            together = Window() if addressed else _together(graph, node, keep)
+            yield from _output_stationary(place, node.window, together)
         case Conv() | Pool():
             source = made[x.name].layer if x.name in made else None
             yield from _window(place, node, source.together if source else Window())
@@ -187,6 +197,16 @@ def _output_stationary(place: _Place, window: Window, together: Window) -> Itera
                 yield place.option("output-stationary", pace, steps, **fields)
             if together != Window() and p_out == 1:
                 yield place.option("output-stationary", pace, steps, **fields, together=together)
+
+
+def _addressed(place: _Place, node: Conv, bits: int | None) -> Option:
+    """One bit of a weight after another if there is a number of ``bits``."""
+    y, outputs = place.y, place.y.channels * place.y.width  # of a row
+    span = node.window.taps * (1 if node.depthwise else place.x.channels) * (bits or 1)
+    steps = max(place.fastest, min(max(span, place.budget // y.height // outputs), BIT_BY_BIT))
+    pace = (outputs * max(span, steps),) * y.height
+    return place.option("addressed", pace, steps, cycles=sum(place.pace), fold=y.width,
+                        serial=bits is not None)
 
 
 def _together(graph: Graph, node: Conv, keep: Keep) -> Window:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from amaranth import Shape
 
 from headrace.gen.parts_control import Control, control
+from headrace.hdl.addressed import Addressed
 from headrace.hdl.branch import Add
 from headrace.hdl.concat import Concat
 from headrace.hdl.global_pool import GlobalPool
@@ -21,7 +22,7 @@ from headrace.hdl.lookup import Lookup
 from headrace.hdl.output_stationary import OutputStationary
 from headrace.hdl.packed import LOW, PACKED, PRODUCT
 from headrace.hdl.requantisation import AddRequantisation
-from headrace.hdl.ring import LUTRAM, REGISTERS, WORTH_LUTRAM
+from headrace.hdl.ring import BLOCKRAM, REGISTERS, in_memory
 from headrace.hdl.rows import RowFormat
 from headrace.hdl.scale import Requantise, Scale
 from headrace.hdl.scale_lane import WIDEST_IN_LOGIC, Digits
@@ -53,21 +54,36 @@ class Part:
     varying: int = 0
     columns: int = 0
     in_memory: bool = False  # the ring
+    memory: tuple[int, int] | None = None  # words and bits per word of a block RAM that is written
+    block: bool = False  # the ROM is in block RAM however small
 
 
 def parts(layer: Any, rings: str = REGISTERS) -> Iterator[Part]:
-    """Yield the parts of a layer's gateware, with rings made of registers or of LUT memory."""
-    for part in _parts(layer):
-        if rings == LUTRAM and part.ring is not None and part.ring[1] >= WORTH_LUTRAM:
+    """Yield the parts of a layer's gateware, with rings made of registers or of memory."""
+    for part in _parts(layer, rings):
+        if part.ring is not None:
             (width, depth), columns = part.ring, max(1, part.columns)  # which are one memory
-            part = replace(part, in_memory=True, ring=(width * columns, depth), copies=part.copies // columns)
+            if in_memory(rings, width * columns, depth):
+                part = replace(part, copies=part.copies // columns, **(
+                    dict(ring=None, memory=(depth, width * columns)) if rings == BLOCKRAM
+                    else dict(ring=(width * columns, depth), in_memory=True)))
         yield part
 
 
-def _parts(layer: Any) -> Iterator[Part]:
+def _parts(layer: Any, rings: str) -> Iterator[Part]:
     made = control(layer)
-    yield _controlled("", made)
+    yield replace(_controlled("", made), memory=(layer.depth, layer.formats[0].shape.width) if isinstance(
+        layer, Addressed) else None)
     match layer:
+        case Addressed():
+            depth, x = len(layer.weights) * layer.span, layer.formats[0].shape
+            yield replace(_rom("rom", depth, layer.weight.width // layer.planes), block=True)
+            if layer.serial:
+                yield Part(module="lane", kind="bit-lane", state=layer.sum.width,
+                           features={"sum": layer.sum.width, "x": x.width})
+            else:
+                yield from _lanes(layer, x, 1, 1)
+            yield from _requantise("requantise", layer.requantise)
         case OutputStationary():
             x = layer.formats[0]
             used = len({column for taps in layer.hold.columns(x.width) for column in taps
@@ -111,11 +127,7 @@ def _parts(layer: Any) -> Iterator[Part]:
             names = ["a", "b"] if isinstance(layer, Add) else layer.names
             for name, format_, rows in zip(names, layer.formats, layer.rows, strict=True):
                 if rows:
-                    yield _controlled(f"shortcut_{name}", Control(
-                        "shortcut", counters=(format_.row_beats, rows, format_.row_beats, rows), state=rows,
-                        features={"rows": rows, "bits": (rows - 1) * format_.lanes * format_.shape.width}))
-                    yield from _ring(f"shortcut_{name}__row", format_.shape.width, format_.lanes,
-                                     format_.row_beats, rows)
+                    yield from _shortcut(f"shortcut_{name}", format_, rows, rings)
             if isinstance(layer, Add):
                 yield from _scale("scale", layer.scale)
         case Lookup():
@@ -123,6 +135,19 @@ def _parts(layer: Any) -> Iterator[Part]:
         case Upsample() if layer.factors[0] > 1:
             x = layer.format
             yield from _ring("held", x.shape.width, x.lanes, x.row_beats)
+
+
+def _shortcut(module: str, format_: RowFormat, rows: int, rings: str) -> Iterator[Part]:
+    bits, beats = format_.lanes * format_.shape.width, format_.row_beats
+    together = rings == BLOCKRAM and beats > 1  # in one memory
+    made = _controlled(module, Control(
+        "shortcut", counters=(beats, rows, beats, rows), state=rows,
+        features={"rows": rows, "bits": 0 if together else (rows - 1) * bits}))
+    if together:
+        yield replace(made, memory=(rows << (beats - 1).bit_length(), bits))
+    else:
+        yield made
+        yield from _ring(f"{module}__row", format_.shape.width, format_.lanes, beats, rows)
 
 
 def _controlled(module: str, made: Control) -> Part:

@@ -1,8 +1,10 @@
 """What stands around the lanes of each kind of layer: counters, tables, multiplexers, masks."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import gcd
 from typing import Any
 
+from headrace.hdl.addressed import Addressed
 from headrace.hdl.branch import Add
 from headrace.hdl.concat import Concat
 from headrace.hdl.geometry import held_groups, merges, passing_groups
@@ -49,6 +51,9 @@ def control(layer: Any) -> Control:
 def _stages(layer: Any) -> int:
     """Return the bits that registers hold of what lanes are told, where these have stages."""
     match layer:
+        case Addressed() if layer.formats[1].pipelined and not layer.serial:
+            rom = len(layer.weights) * layer.span
+            return 3 * MAC_STAGES + (rom - 1).bit_length() + (rom > 1) * layer.weight.width
         case OutputStationary() | InputStationary() if layer.formats[1].pipelined:
             return 3 * MAC_STAGES + layer.p_in * layer.p_out * layer.weight.width
         case Depthwise() if layer.formats[1].pipelined:
@@ -58,6 +63,8 @@ def _stages(layer: Any) -> int:
 
 def _control(layer: Any) -> Control:
     match layer:
+        case Addressed():
+            return _addressed(layer)
         case OutputStationary():
             return _output_stationary(layer)
         case InputStationary():
@@ -86,6 +93,36 @@ def _control(layer: Any) -> Control:
         case Add():
             return Control("add")
     raise AssertionError(f"no parts are known of {type(layer).__name__}")
+
+
+def _addressed(layer: Addressed) -> Control:
+    (i, o), window, places = layer.formats, layer.window, layer.places
+    outputs = (o.channels // i.channels, i.channels) if layer.depthwise else (o.channels,)
+    counters = [i.width, i.channels, places, places + 1, *reversed(window.kernel), layer.planes, layer.inner,
+                o.width, *outputs, o.height, len(layer.weights) * layer.span]
+    beat = i.lanes * i.shape.width if i.lanes > 1 else 0
+    # Where the window is: bits that a stride never changes are constants.
+    above = _bits_above(places, window.stride[0], i.height - (o.height - 1) * window.stride[0])
+    begin = 0
+    if o.width > 1 and (layer.pads_columns or window.stride[1] > 1):  # else it counts the columns
+        reached = max((o.width - 1) * window.stride[1] + window.kernel[1], i.width)
+        begin = reached.bit_length() + 1 if layer.pads_columns else (i.width - 1).bit_length()
+        begin -= _even(window.stride[1])
+    masked = _varied([window.inside(window.first_row(row), i.height) for row in range(o.height)])
+    padded = layer.pads_columns or layer.pads_rows
+    state = beat + (i.lanes.bit_length() if beat else 0) + above + begin
+    return Control("addressed", counters, tables=o.height * (masked + (len(set(layer.needs)) > 1)),
+                   state=state + padded + 3 + 2 * layer.serial, features={
+        "beat": beat, "pad": padded * i.shape.width, "depthwise": layer.depthwise})
+
+
+def _bits_above(places: int, *steps: int) -> int:
+    return max(0, (places - 1).bit_length() - _even(gcd(*steps)))
+
+
+def _even(number: int) -> int:
+    """Return how often a number can be halved."""
+    return (number & -number).bit_length() - 1
 
 
 def _varied(rows: Sequence[Sequence[bool]]) -> int:

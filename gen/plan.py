@@ -5,9 +5,9 @@ from typing import Any, Literal
 from headrace.hdl.geometry import Window
 
 Kind = Literal["output-stationary", "input-stationary", "depthwise", "max-pool", "average-pool",
-               "global-pool", "add", "lookup", "concat", "upsample"]
+               "global-pool", "add", "lookup", "concat", "upsample", "addressed"]
 
-WITH_WEIGHTS = ("output-stationary", "input-stationary", "depthwise")
+WITH_WEIGHTS = ("output-stationary", "input-stationary", "depthwise", "addressed")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class LayerPlan:
     shortcut_rows: tuple[int, ...] = ()  # rows held of each operand
     together: Window = Window()  # of rows that leave together
     fold: int = 1  # columns that each lane serves in turn
+    serial: bool = False  # its lane multiplies by one bit of a weight per step
     paired: bool = False  # neighbour lanes' products come from one multiplier
 
     @property
@@ -36,6 +37,8 @@ class LayerPlan:
     @property
     def dsps(self) -> int:
         """Multipliers with those of a pair of lanes counted once, of an odd lane those of two outputs."""
+        if self.serial:
+            return 0
         if not self.paired:
             return self.multipliers
         return self.p_in * (self.lanes // 2 * self.p_out + self.lanes % 2 * -(-self.p_out // 2))

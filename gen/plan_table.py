@@ -7,6 +7,7 @@ from headrace.gen import cycle_model, elaborate
 from headrace.gen.graph import Graph
 from headrace.gen.info import info
 from headrace.gen.plan import Plan
+from headrace.hdl.addressed import Addressed
 from headrace.hdl.branch import Add
 from headrace.hdl.concat import Concat
 from headrace.hdl.global_pool import GlobalPool
@@ -98,6 +99,8 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
 def _rom(layer: Any) -> tuple[int, int]:
     """Return words and bits per word of a layer's weights."""
     match layer:
+        case Addressed():
+            return len(layer.weights) * layer.span, layer.weight.width
         case OutputStationary():
             depth = layer.words * layer.selects * layer.sweeps
             return depth, layer.p_in * layer.p_out * layer.weight.width
@@ -111,6 +114,11 @@ def _rom(layer: Any) -> tuple[int, int]:
 def _state(layer: Any) -> tuple[int, int, int]:
     """Return the bits that a layer's rings hold, those that are earlier rows of a window, and the least."""
     match layer:
+        case Addressed():
+            x, _ = layer.formats
+            row = x.channels * x.width * x.shape.width
+            least = row * max(0, layer.window.kernel[0] - layer.window.stride[0])
+            return row * layer.places, least, least
         case OutputStationary():
             x, _ = layer.formats
             row = x.channels * x.width * x.shape.width

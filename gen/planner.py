@@ -22,10 +22,12 @@ from headrace.gen.graph import Conv, Graph, Node
 from headrace.gen.info import info
 from headrace.gen.options import Keep, Option, options
 from headrace.gen.plan import Plan
+from headrace.hdl.ring import BLOCKRAM, REGISTERS
 
 _FRAMES = 4  # the cycle model is asked for; the last ones come steadily
 LATENCY = 0.25  # of all multipliers: what one frame less of latency is worth
 _CHOICE = 0.05  # of a multiplier: what each further column costs that an operand is chosen from
+_BITWISE = 0.3  # of a multiplier: what a lane costs that multiplies bit by bit
 _LEAST = 0.5  # of the cycles allowed are what layers are planned for
 _CLOSE = range(995, 945, -5)  # thousandths of the cycles allowed, if multipliers are used better
 
@@ -45,7 +47,8 @@ def default_budget(graph: Graph) -> int:
 
 
 def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold: int | None = None,
-         keep: Keep = "wide", pipelined: bool = False) -> Plan:
+         keep: Keep = "wide", pipelined: bool = False, rings: str = REGISTERS,
+         serial: bool = False) -> Plan:
     """Plan a network for at most so many cycles between frames, back to back.
 
     Without a number, :py:`default_budget()` is aimed at, or what the slowest layer needs if that is more, and
@@ -53,7 +56,8 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold:
     they can, which changes no cycle. :py:`fold` is the most columns that a lane may serve: by default as many
     as leave it time if less than a pixel per clock is asked for, otherwise one. :py:`keep` says where the
     rows of depthwise layers are kept: "narrow" where a wide tensor is computed from a narrow one, which is
-    kept instead.
+    kept instead. What :py:`rings` are made of matters where that is block RAM: then layers may have addresses,
+    and if they may be :py:`serial`, lanes that multiply bit by bit.
 
     Raises
     ------
@@ -63,7 +67,7 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold:
     image = graph.tensors[graph.input]
     if fold is None and (cycles is None or cycles <= image.height * image.width):
         fold = 1
-    choice = _Choice(graph, fold, keep, pipelined)
+    choice = _Choice(graph, fold, keep, pipelined, rings == BLOCKRAM, serial)
     budget = default_budget(graph) if cycles is None else cycles
     while True:
         try:
@@ -111,8 +115,10 @@ def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False) -> 
 class _Choice:
     """Plans every layer of a network for a number of cycles per frame."""
 
-    def __init__(self, graph: Graph, fold: int | None, keep: Keep, pipelined: bool) -> None:
+    def __init__(self, graph: Graph, fold: int | None, keep: Keep, pipelined: bool, addressed: bool,
+                 serial: bool) -> None:
         self.graph, self.folding, self.keep, self.pipelined = graph, Folding(graph, fold), keep, pipelined
+        self.addressed, self.serial = addressed, serial
         self.multiplications = info(graph).multiplications
         self._held: dict[tuple[Any, ...], tuple[int, ...]] = {}
 
@@ -126,7 +132,7 @@ class _Choice:
                 folds = self._folds(node, made, whole)
                 held[node.name] = self._rows(node, made, held)
                 possible = list(options(self.graph, node, each, made, held[node.name], folds, self.keep,
-                                        self.pipelined))
+                                        self.pipelined, self.addressed, self.serial))
                 fast = [option for option in possible if option.layer.cycles <= each]
                 if not fast and folds != (1,):
                     whole.add(self.folding.alike(node.output))
@@ -150,9 +156,10 @@ class _Choice:
               held: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
         """Return the rows that a node must hold of its inputs, as those before it are folded."""
         folds = {name: option.layer.fold for name, option in made.items() if option.layer.fold > 1}
-        key = node.name, *folds.items()
+        addressed = frozenset(name for name, option in made.items() if option.layer.kind == "addressed")
+        key = node.name, addressed, *folds.items()
         if key not in self._held:
-            self._held[key] = shortcut_rows(self.graph, node, held, folds)
+            self._held[key] = shortcut_rows(self.graph, node, held, folds, addressed)
         return self._held[key]
 
 
@@ -187,6 +194,7 @@ def _cost(option: Option, channels: int, frame: float) -> tuple[float, ...]:
     """
     layer = option.layer
     sums = layer.drain * channels * layer.fold
-    area = (layer.multipliers + layer.lanes * (3 / layer.requantise_steps + sums / 256)
+    multipliers = layer.multipliers * (_BITWISE if layer.serial else 1)
+    area = (multipliers + layer.lanes * (3 / layer.requantise_steps + sums / 256)
             + option.chosen * (layer.fold - 1) * _CHOICE)
     return (-layer.together.kernel[0], area + frame * max(option.pace), layer.p_in * layer.p_out, layer.p_in)

@@ -42,6 +42,9 @@ _WITHOUT_LUTRAM = ("ice40",)
 PAIRS = ("xc7", "xcup")
 """Targets whose DSPs multiply for two lanes at a time (:class:`headrace.hdl.lane_pair.LanePair`)."""
 
+WITHOUT_DSPS = ("ice40",)
+"""Targets whose lanes may multiply bit by bit (:class:`headrace.hdl.bit_lane.BitLane`)."""
+
 BLANK_WORDS, BLANK_WIDTH = 256, 32
 """Size from which a ROM becomes block RAMs in every family, whatever it holds."""
 

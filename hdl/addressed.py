@@ -1,18 +1,20 @@
 # amaranth: UnusedElaboratable=no
 """The layer whose rows are in a memory with an address: any convolution, by a lane alone."""
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.bit_lane import BitLane
 from headrace.hdl.block_memory import block_memory
 from headrace.hdl.geometry import Image, Window
 from headrace.hdl.hierarchy import Layer, place
 from headrace.hdl.lane import MacLane
 from headrace.hdl.requantisation import Requantisation
-from headrace.hdl.rom import Rom
+from headrace.hdl.rom import Rom, pack
 from headrace.hdl.rows import RowFormat, counter, replayed, table
 from headrace.hdl.scale import Requantise
 from headrace.hdl.steps import MacSteps
@@ -43,6 +45,8 @@ class Addressed(Layer):
         Shape of a weight.
     weights : sequence of shape [C_out][(C_in or 1) * taps]
         Taps in the order channel, row, column.
+    serial : :class:`bool`
+        The lane multiplies by one bit of a weight per step (:class:`BitLane`): a step for each bit of each tap.
     sum : :class:`Shape`
         Shape that holds every finished sum; unfinished ones may wrap.
     scaling : :class:`Requantisation`
@@ -55,19 +59,22 @@ class Addressed(Layer):
     o : :py:`Out(o.signature)`
     """
 
+    p_in, paired = 1, False
+
     i: stream.Interface
     o: stream.Interface
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, depthwise: bool,
                  weight: Shape, weights: Sequence[Sequence[int]], sum: Shape, scaling: Requantisation,
-                 requantise_steps: int) -> None:
+                 requantise_steps: int, serial: bool = False) -> None:
         if o.lanes != 1 or i.group != 1 or o.group != 1:
             raise ValueError(f"Rows must go by themselves and leave column by column, not {o!r}")
         self.formats = i, o
         self.window, self.pad, self.depthwise = window, pad, depthwise
         self.weight, self.weights, self.sum, self.scaling = weight, weights, sum, scaling
         self.inner = 1 if depthwise else i.channels
-        self.span = self.inner * window.taps  # steps of an output
+        self.serial, self.planes = serial, weight.width if serial else 1
+        self.span = self.planes * self.inner * window.taps  # steps of an output
         firsts = [max(0, min(window.first_row(row), i.height)) for row in range(o.height)] + [i.height]
         lasts = [min(window.first_row(row) + window.kernel[0], i.height) for row in range(o.height - 1)]
         # Of each output row: how many rows must be there, and how many are given up after it.
@@ -85,6 +92,22 @@ class Addressed(Layer):
         i, _ = self.formats
         return self.places << (i.channels - 1).bit_length() + (i.width - 1).bit_length()
 
+    @property
+    def pads_rows(self) -> bool:
+        i, o = self.formats
+        return not all(all(self.window.inside(self.window.first_row(row), i.height)) for row in range(o.height))
+
+    @property
+    def pads_columns(self) -> bool:
+        i, _ = self.formats
+        return any(None in taps for taps in self.window.columns(i.width))
+
+    def rom_words(self) -> list[int]:
+        """Return the weights in the order of the steps."""
+        if self.serial:
+            return [tap >> bit & 1 for taps in self.weights for bit in reversed(range(self.planes)) for tap in taps]
+        return [pack([tap], self.weight.width) for taps in self.weights for tap in taps]
+
     def model(self, x: Image) -> Image:
         """Compute a C_out x H_out x W_out image from a C_in x H x W one, bit for bit."""
         i, o = self.formats
@@ -101,11 +124,9 @@ class Addressed(Layer):
         (i, o), (kernel, across), (down, aside) = self.formats, self.window.kernel, self.window.stride
         place(m, platform, "requantise", self.requantise)
         wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
-        rom = Rom(width=self.weight.width, words=[tap & (1 << self.weight.width) - 1 for taps in self.weights
-                                                  for tap in taps], waits=True)
+        rom = Rom(width=self.weight.width // self.planes, words=self.rom_words(), waits=True, block=True)
         place(m, platform, "rom", rom)
-        lane = MacLane(x=i.shape, weight=self.weight, sum=self.sum, operands=1, p_in=1, p_out=1,
-                       pipelined=o.pipelined)
+        lane = self._lane()
         place(m, platform, "lane", lane)
 
         # Rows land in one place after another, as long as there is one.
@@ -117,16 +138,17 @@ class Addressed(Layer):
         m.d.comb += landed.eq(written & column_last & channel_last)
         landing, _, _ = counter(m, self.places, landed, name="landing")
 
-        # The loops: output row, output channel, column, input channel, row and column of the window.
-        ready, last, first = Signal(), Signal(), Signal()
+        # The loops: output row, output channel, column, bit, input channel, row and column of the window.
+        ready, last, begins, first = Signal(), Signal(), Signal(), Signal()
         steps = MacSteps(m, possible=ready, computes=Const(1), first=first, finishes=last, fetch=1,
                          finished=self.requantise.i.valid, taken=self.requantise.i.ready,
-                         pipelined=o.pipelined)
+                         pipelined=o.pipelined and not self.serial)
         tap_x, _, tap_x_last = counter(m, across, steps.step, name="tap_column")
         tap_y, _, tap_y_last = counter(m, kernel, steps.step & tap_x_last, name="tap_row")
         taps_end = steps.step & tap_x_last & tap_y_last
         inner, _, inner_last = counter(m, self.inner, taps_end, name="inner")
-        output_ends = taps_end & inner_last
+        plane, _, plane_last = counter(m, self.planes, taps_end & inner_last, name="plane")
+        output_ends = taps_end & inner_last & plane_last
         _, _, serves_last = counter(m, o.width, output_ends, name="column")
         channel_ends = output_ends & serves_last
         _, _, copy_last = counter(m, o.channels // i.channels if self.depthwise else o.channels,
@@ -137,8 +159,9 @@ class Addressed(Layer):
         m.d.comb += [
             row_ends.eq(channel_ends & copy_last & outer_last),
             ready.eq(rom.valid & (held >= table(self.needs, row))),
-            first.eq((tap_x == 0) & (tap_y == 0) & (inner == 0)),
-            last.eq(tap_x_last & tap_y_last & inner_last),
+            begins.eq((tap_x == 0) & (tap_y == 0) & (inner == 0)),
+            first.eq(begins & (plane == 0)),
+            last.eq(tap_x_last & tap_y_last & inner_last & plane_last),
         ]
         m.d.sync += held.eq(held + landed - Mux(row_ends, table(self.frees, row), 0))
 
@@ -148,8 +171,6 @@ class Addressed(Layer):
         next_frame = i.height - (o.height - 1) * down
         with m.If(row_ends):
             m.d.sync += above.eq(above + Mux(row_last, next_frame % self.places, down % self.places))
-        inside: Value = Signal()
-        m.d.comb += inside.eq(1)
         begin: Value = Const(0)
         if o.width > 1 or left:
             most = max((o.width - 1) * aside + across, i.width)
@@ -157,24 +178,37 @@ class Addressed(Layer):
             with m.If(output_ends):
                 m.d.sync += begin.eq(Mux(serves_last, -left, begin + aside))
         at_x = begin + tap_x
-        if any(column is None for taps in self.window.columns(i.width) for column in taps):
-            within = at_x.as_unsigned() < i.width  # what is negative is large
-            m.d.comb += inside.eq(within & self._row_inside(m, row, tap_y))
-        elif kernel > 1:
-            m.d.comb += inside.eq(self._row_inside(m, row, tap_y))
+        inside = Signal()
+        m.d.comb += inside.eq(self._row_inside(m, row, tap_y))
+        if self.pads_columns:
+            m.d.comb += inside.eq((at_x.as_unsigned() < i.width)  # what is negative is large
+                                  & self._row_inside(m, row, tap_y))
 
         word = block_memory(
             m, platform, "rows", width=i.shape.width, depth=self.depth,
             write=(self._address(column, channel, landing), value, written),
             read=(self._address(at_x, outer if self.depthwise else inner, above + tap_y), steps.moves))
-        seen = steps.behind(inside, 1, name="inside")
-        m.d.comb += [lane.x[0].eq(Mux(seen, word, Const(self.pad, i.shape))),
-                     lane.weight.eq(steps.weights(rom, *replayed(
-                         m, len(rom.words), steps.step, again=output_ends & ~serves_last, back=self.span - 1,
-                         name="address"))),
-                     self.requantise.i.payload[0].eq(lane.sum)]
+        operand: Value = word
+        if self.pads_columns or self.pads_rows:
+            operand = Mux(steps.behind(inside, 1, name="inside"), word, Const(self.pad, i.shape))
+        weight = steps.weights(rom, *replayed(
+            m, len(rom.words), steps.step, again=output_ends & ~serves_last, back=self.span - 1, name="address"))
+        m.d.comb += self.requantise.i.payload[0].eq(lane.sum)
+        if self.serial:
+            m.d.comb += [lane.x.eq(operand), lane.bit.eq(weight),
+                         lane.doubled.eq(steps.behind(begins, 1, name="doubled")),
+                         lane.negative.eq(steps.behind(plane == 0, 1, name="negative") & self.weight.signed)]
+        else:
+            m.d.comb += [lane.x[0].eq(operand), lane.weight.eq(weight)]
         steps.tell(lane)
         return m
+
+    def _lane(self) -> Any:
+        i, o = self.formats
+        if self.serial:
+            return BitLane(x=i.shape, sum=self.sum)
+        return MacLane(x=i.shape, weight=self.weight, sum=self.sum, operands=1, p_in=1, p_out=1,
+                       pipelined=o.pipelined)
 
     def _address(self, column: Value, channel: Value, place_: Value) -> Value:
         """Return where a column of a channel of a row lies."""

@@ -2,14 +2,15 @@
 """Where streams part and meet again: fork, shortcut, add."""
 from collections.abc import Mapping, Sequence
 
-from amaranth import Array, Module, ShapeLike, Signal
+from amaranth import Array, Cat, Const, Module, ShapeLike, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.block_memory import block_memory
 from headrace.hdl.geometry import Image
 from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.requantisation import AddRequantisation
-from headrace.hdl.ring import Ring
+from headrace.hdl.ring import BLOCKRAM, REGISTERS, Ring
 from headrace.hdl.rows import RowFormat, counter
 from headrace.hdl.scale import Scale
 
@@ -54,7 +55,7 @@ class Shortcut(wiring.Component):
     """Hold whole rows of a residual's shortcut in lane registers until its sum needs them.
 
     Each row has a ring that fills as its channels arrive and empties as they leave, in turn; nothing else
-    moves. A row may enter while another leaves. How many rows a network needs so that it can never stall
+    moves. A row may enter while another leaves. On request (:class:`Hierarchy`) they are in one block RAM. How many rows a network needs so that it can never stall
     for good is derived in :mod:`headrace.gen.dependence`.
 
     Parameters
@@ -80,29 +81,44 @@ class Shortcut(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        rings = place_copies(m, platform, "row", lambda: Ring(
-            word=self.format.shape, columns=self.format.lanes, depth=self.format.row_beats), self.rows)
+        in_block_ram = getattr(platform, "rings", REGISTERS) == BLOCKRAM and self.format.row_beats > 1
         full = Signal(self.rows)
         enters, leaves = Signal(), Signal()
-        _, _, in_last = counter(m, self.format.row_beats, enters, name="entering_channel")
+        in_beat, _, in_last = counter(m, self.format.row_beats, enters, name="entering_channel")
         entering, _, _ = counter(m, self.rows, enters & in_last, name="entering")
-        _, _, out_last = counter(m, self.format.row_beats, leaves, name="leaving_channel")
-        leaving, _, _ = counter(m, self.rows, leaves & out_last, name="leaving")
+        _, out_next, out_last = counter(m, self.format.row_beats, leaves, name="leaving_channel")
+        leaving, leaves_next, _ = counter(m, self.rows, leaves & out_last, name="leaving")
         m.d.comb += [
             self.i.ready.eq(~full.bit_select(entering, 1)),
             enters.eq(self.i.valid & self.i.ready),
             self.o.valid.eq(full.bit_select(leaving, 1)),
             leaves.eq(self.o.valid & self.o.ready),
-            self.o.payload.eq(Array(ring.o.as_value() for ring in rings)[leaving]),
         ]
-        for index, ring in enumerate(rings):
-            enters_here, leaves_here = enters & (entering == index), leaves & (leaving == index)
-            m.d.comb += [ring.i.eq(self.i.payload), ring.shift.eq(enters_here | leaves_here)]
-            with m.If(enters_here & in_last):
+        for index in range(self.rows):
+            with m.If(enters & in_last & (entering == index)):
                 m.d.sync += full[index].eq(1)
-            with m.If(leaves_here & out_last):
+            with m.If(leaves & out_last & (leaving == index)):
                 m.d.sync += full[index].eq(0)
+        if in_block_ram:
+            m.d.comb += self.o.payload.eq(self._memory(
+                m, platform, (in_beat, entering), enters, (out_next, leaves_next)))
+            return m
+        rings = place_copies(m, platform, "row", lambda: Ring(
+            word=self.format.shape, columns=self.format.lanes, depth=self.format.row_beats), self.rows)
+        m.d.comb += self.o.payload.eq(Array(ring.o.as_value() for ring in rings)[leaving])
+        for index, ring in enumerate(rings):
+            moves = (enters & (entering == index)) | (leaves & (leaving == index))
+            m.d.comb += [ring.i.eq(self.i.payload), ring.shift.eq(moves)]
         return m
+
+    def _memory(self, m: Module, platform: object, written: tuple[Value, Value], enters: Value,
+                following: tuple[Value, Value]) -> Value:
+        """Keep all rows in one memory, whose next word is read ahead; beats and rows are its address."""
+        bits = (self.format.row_beats - 1).bit_length()
+        depth = self.rows << bits
+        return block_memory(m, platform, "rows", width=len(self.i.payload.as_value()), depth=depth,
+                            write=(Cat(*written), self.i.payload.as_value(), enters),
+                            read=(Cat(*following), Const(1)))
 
 
 def held_rows(m: Module, platform: object, inputs: Mapping[str, stream.Interface],

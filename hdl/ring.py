@@ -1,19 +1,23 @@
 """Shift registers: all that a layer stores between steps."""
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Shape, ShapeLike, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Shape, ShapeLike, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.block_memory import block_memory
 from headrace.hdl.hierarchy import place_copies
 from headrace.hdl.rom import simulated_pieces
 
-REGISTERS, LUTRAM = "registers", "lutram"
+REGISTERS, LUTRAM, BLOCKRAM = "registers", "lutram", "blockram"
 """What rings are made of."""
 
 WORTH_LUTRAM = 4
 """Words of a ring from which on memory is smaller than registers."""
+
+WORTH_BLOCKRAM = 256
+"""Bits from which on a ring is worth a block RAM."""
 
 
 class Ring(wiring.Component):
@@ -23,8 +27,8 @@ class Ring(wiring.Component):
     turns; whether a word is loaded or turned is a choice at the tail alone. No address, no reset: synthesis
     may map it to shift-register resources.
 
-    On request (:class:`Hierarchy`), long ones are memories made of LUTs, whose oldest word is replaced; the
-    next one waits in a register.
+    On request (:class:`Hierarchy`), long ones are memories made of LUTs or of block RAM, whose oldest word is
+    replaced; the next one waits in a register.
 
     Parameters
     ----------
@@ -66,8 +70,8 @@ class Ring(wiring.Component):
             m.d.comb += o.eq(word)
         elif getattr(platform, "fast_rings", False):
             self._pointer(m, i, o)
-        elif getattr(platform, "rings", REGISTERS) == LUTRAM and self.depth >= WORTH_LUTRAM:
-            self._lut_memory(m, i, o)
+        elif in_memory(getattr(platform, "rings", REGISTERS), len(i), self.depth):
+            self._memory(m, platform, i, o)
         elif self.columns == 1:
             words = Signal(width * self.depth, reset_less=True)
             with m.If(self.shift):
@@ -84,18 +88,24 @@ class Ring(wiring.Component):
                 m.d.comb += o.word_select(index, width).eq(column.o)
         return m
 
-    def _lut_memory(self, m: Module, i: Value, o: Value) -> None:
+    def _memory(self, m: Module, platform: Any, i: Value, o: Value) -> None:
         """Describe the same behaviour as a memory whose next word is read ahead into a register."""
+        oldest, following = Signal(range(self.depth)), Signal(range(self.depth))
+        m.d.comb += following.eq(oldest)
+        with m.If(self.shift):
+            m.d.comb += following.eq(Mux(oldest == self.depth - 1, 0, oldest + 1))
+        m.d.sync += oldest.eq(following)
+        if platform.rings == BLOCKRAM:
+            m.d.comb += o.eq(block_memory(m, platform, "words", width=len(i), depth=self.depth,
+                                          write=(oldest, i, self.shift), read=(following, Const(1))))
+            return
         words: Memory = Memory(shape=len(i), depth=self.depth, init=[], attrs={"ram_style": "distributed"})
         m.submodules.words = words
         write, read = words.write_port(), words.read_port(domain="comb")
-        oldest, following = Signal(range(self.depth)), Signal(range(self.depth))
         ahead = Signal(len(i), reset_less=True)
-        m.d.comb += [following.eq(oldest), write.addr.eq(oldest), write.data.eq(i), write.en.eq(self.shift),
+        m.d.comb += [write.addr.eq(oldest), write.data.eq(i), write.en.eq(self.shift),
                      read.addr.eq(following), o.eq(ahead)]
-        with m.If(self.shift):
-            m.d.comb += following.eq(Mux(oldest == self.depth - 1, 0, oldest + 1))
-        m.d.sync += [oldest.eq(following), ahead.eq(read.data)]
+        m.d.sync += ahead.eq(read.data)
 
     def _pointer(self, m: Module, i: Value, o: Value) -> None:
         """Describe the same behaviour as memories whose oldest word is replaced: simulation only."""
@@ -108,3 +118,10 @@ class Ring(wiring.Component):
             m.d.comb += [read.addr.eq(oldest), o[bits].eq(read.data)]
         with m.If(self.shift):
             m.d.sync += oldest.eq(Mux(oldest == self.depth - 1, 0, oldest + 1))
+
+
+def in_memory(rings: str, width: int, depth: int) -> bool:
+    """Whether a ring of so many words is a memory, where rings are made of :py:`rings`."""
+    if rings == BLOCKRAM:
+        return depth > 1 and width * depth >= WORTH_BLOCKRAM
+    return rings == LUTRAM and depth >= WORTH_LUTRAM

@@ -22,6 +22,8 @@ class Rom(wiring.Component):
     words : sequence of :class:`int`
     waits : :class:`bool`
         Whether there is an :py:`enable`.
+    block : :class:`bool`
+        Be a block RAM however small.
 
     Members
     -------
@@ -38,8 +40,9 @@ class Rom(wiring.Component):
     valid: Signal
     enable: Signal
 
-    def __init__(self, *, width: int, words: Sequence[int], waits: bool = False) -> None:
-        self.width = width
+    def __init__(self, *, width: int, words: Sequence[int], waits: bool = False,
+                 block: bool = False) -> None:
+        self.width, self.block = width, block
         self.words = [int(word) for word in words]
         self.waits = waits
         super().__init__({"address": In(range(max(len(self.words), 2))), "data": Out(width),
@@ -56,7 +59,7 @@ class Rom(wiring.Component):
             width, name = bits.stop - bits.start, f"words{index}" if simulated else "words"
             words = [word >> bits.start & (1 << width) - 1 for word in self.words]
             if isinstance(platform, Hierarchy):
-                m.submodules[name] = _cell(name, self.address, enable, self.data[bits], words)
+                m.submodules[name] = _cell(name, self.address, enable, self.data[bits], words, self.block)
                 continue
             memory: Memory = Memory(shape=width, depth=len(words), init=words)
             m.submodules[name] = memory
@@ -66,7 +69,8 @@ class Rom(wiring.Component):
         return m
 
 
-def _cell(name: str, address: Value, enable: Value, data: Value, words: Sequence[int]) -> Instance:
+def _cell(name: str, address: Value, enable: Value, data: Value, words: Sequence[int],
+          block: bool) -> Instance:
     """Return Yosys' own cell for what a Memory with one read port describes.
 
     Of a Memory's contents, Amaranth makes a net for every bit, which takes microseconds each: minutes for
@@ -76,7 +80,7 @@ def _cell(name: str, address: Value, enable: Value, data: Value, words: Sequence
     unknown = rtlil.Undef(width)  # what is read first: not every block RAM could have a value there
     contents = "".join(f"{word:0{width}b}" for word in reversed(words))
     return Instance(
-        "$mem_v2", p_MEMID=f"\\{name}", p_ABITS=len(address), p_SIZE=len(words), p_WIDTH=width, p_OFFSET=0,
+        "$mem_v2", *([("a", "rom_style", "block")] if block else []), p_MEMID=f"\\{name}", p_ABITS=len(address), p_SIZE=len(words), p_WIDTH=width, p_OFFSET=0,
         p_INIT=Const(int(contents, 2), len(contents)), p_RD_PORTS=1, p_RD_CLK_ENABLE=Const(1, 1),
         p_RD_CLK_POLARITY=Const(1, 1), p_RD_TRANSPARENCY_MASK=off, p_RD_COLLISION_X_MASK=off,
         p_RD_WIDE_CONTINUATION=off, p_RD_CE_OVER_SRST=off, p_RD_ARST_VALUE=unknown,

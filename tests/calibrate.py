@@ -16,37 +16,45 @@ from headrace.gen.estimate import COEFFICIENTS, all_parts
 from headrace.gen.families import FAMILIES, family
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
-from headrace.gen.synthesis import PAIRS, synthesise_modules
+from headrace.gen.synthesis import PAIRS, WITHOUT_DSPS, synthesise_modules
+from headrace.hdl.ring import BLOCKRAM, REGISTERS
 from small_models import branches, every_operator
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "gen" / COEFFICIENTS
 SHARED = ROOT / "../shared/models"
+DIGITS = ROOT / "models/digits.onnx"
 NETWORKS = {
-    "digits": (ROOT / "models/digits.onnx", (None, 4_000)),
+    "digits": (DIGITS, (None, 4_000)),
     "kws": (SHARED / "mlperf_tiny_kws_dscnn_qdq.onnx", (6_400,)),
 }
 
 
-def networks(folder: Path) -> Iterator[tuple[str, Path, int | None]]:
-    """Yield name, file and cycles per frame of each network to calibrate with."""
-    yield "every operator", every_operator(folder / "every.onnx"), 6_000
-    yield "branches", branches(folder / "branches.onnx"), 6_000
+IN_BLOCK_RAM = {"digits 20000 blockram": 20_000, "digits 100000 blockram": 100_000}
+"""Cycles per frame of digits with its rows in block RAM: only for the kinds of parts that others do not have."""
+
+
+def networks(folder: Path) -> Iterator[tuple[str, Path, int | None, str]]:
+    """Yield name, file, cycles per frame and what rings are made of, of each network to calibrate with."""
+    yield "every operator", every_operator(folder / "every.onnx"), 6_000, REGISTERS
+    yield "branches", branches(folder / "branches.onnx"), 6_000, REGISTERS
     for name, (file, budgets) in NETWORKS.items():
         for cycles in budgets if file.exists() else ():
-            yield f"{name} {cycles or ''}".strip(), file, cycles
+            yield f"{name} {cycles or ''}".strip(), file, cycles, REGISTERS
+    for name, cycles in IN_BLOCK_RAM.items():
+        yield name, DIGITS, cycles, BLOCKRAM
 
 
 def calibrate(target: str, jobs: int) -> dict[str, Any]:
     """Return coefficients, and for each network what yosys made and what is estimated."""
     found: dict[str, list[Sample]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, file, cycles in networks(Path(folder)):
+        for name, file, cycles, rings in networks(Path(folder)):
             graph = load(file)
-            for paired in ([True, False] if target in PAIRS else [False]):
-                planned = plan(graph, cycles=cycles, paired=paired)
-                made = synthesise_modules(build.netlist(graph, planned), target=target, jobs=jobs)
-                parts = all_parts(elaborate.network(graph, planned))
+            for paired in ([True, False] if target in PAIRS and rings == REGISTERS else [False]):
+                planned = plan(graph, cycles=cycles, paired=paired, rings=rings, serial=target in WITHOUT_DSPS)
+                made = synthesise_modules(build.netlist(graph, planned, rings=rings), target=target, jobs=jobs)
+                parts = all_parts(elaborate.network(graph, planned), rings)
                 found[name + " paired" * paired] = samples(parts, made, family(target))
                 print(f"{target}: {name}{' paired' * paired} synthesised", flush=True)
     return table(found)
@@ -54,7 +62,9 @@ def calibrate(target: str, jobs: int) -> dict[str, Any]:
 
 def table(found: dict[str, list[Sample]]) -> dict[str, Any]:
     """Fit, and compare by network."""
-    coefficients = fit(sample for each in found.values() for sample in each)
+    known = {sample.part.kind for name, each in found.items() if name not in IN_BLOCK_RAM for sample in each}
+    coefficients = fit(sample for name, each in found.items() for sample in each
+                       if name not in IN_BLOCK_RAM or sample.part.kind not in known)
     networks = {}
     for name, each in found.items():
         made = sum((sample.made * sample.copies for sample in each[1:]), each[0].made * each[0].copies)

@@ -52,10 +52,14 @@ async def check_producer(ctx: Any, stream: Any) -> None:
 
 
 def run(dut: Any, inputs: Mapping[str, Sequence[int]], count: int, *, i_gap: str = "full-rate",
-        o_gap: str = "full-rate", seed: str = "", deadline: int = 200_000, o: str = "o") -> list[int]:
-    """Feed packed payloads to input ports and return `count` packed payloads of the output port."""
+        o_gap: str = "full-rate", seed: str = "", deadline: int = 200_000, o: str = "o",
+        made: Any = None) -> list[int]:
+    """Feed packed payloads to input ports and return `count` packed payloads of the output port.
+
+    ``made`` is what was elaborated of ``dut``, if for a platform.
+    """
     out: list[int] = []
-    sim = Simulator(dut)
+    sim = Simulator(made or dut)
     sim.add_clock(1e-6)
     for name, payloads in inputs.items():
         async def producer(ctx: Any, name: str = name, payloads: Sequence[int] = payloads) -> None:

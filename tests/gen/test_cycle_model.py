@@ -16,6 +16,7 @@ from headrace.gen.planner import default_budget, plan
 from headrace.sim import verify
 
 FRAMES = 3
+ADDRESSED = small_graphs.inception, small_graphs.dense_net, small_graphs.u_net, small_graphs.stride_2_rejoins
 
 
 def agree(graph: Graph, layout: Plan, engine: verify.Engine) -> None:
@@ -47,6 +48,15 @@ def test_branches(make: Callable[[], Graph], times: int, pipelined: bool) -> Non
     slower = 4 if pipelined else 2  # no beat comes every cycle
     layout = plan(graph, cycles=slower * times * default_budget(graph), pipelined=pipelined)
     agree(graph, layout, "amaranth")
+
+
+@pytest.mark.parametrize("pipelined, serial", ((False, False), (True, False), (True, True)))
+@pytest.mark.parametrize("make", ADDRESSED, ids=lambda make: make.__name__)
+def test_addressed(make: Callable[[], Graph], pipelined: bool, serial: bool) -> None:
+    graph = make()
+    layout = plan(graph, cycles=1 << 20, rings="blockram", pipelined=pipelined, serial=serial)
+    assert any((layer.kind, layer.serial) == ("addressed", serial) for layer in layout.layers.values())
+    agree(graph, layout, "cxxrtl")
 
 
 @pytest.mark.parametrize("steps", (1, 2))

@@ -70,6 +70,22 @@ def test_small_layers(planned: tuple[Graph, Plan], target: str) -> None:
     assert guess.total.lut == pytest.approx(made.total.lut, rel=0.1)
 
 
+def test_rows_in_block_ram(tmp_path: Path) -> None:
+    """A network that nothing was calibrated with, of lanes that multiply bit by bit."""
+    graph = load(every_operator(tmp_path / "model.onnx"))
+    layout = plan(graph, cycles=100_000, rings="blockram", serial=True)
+    assert any(layer.serial for layer in layout.layers.values())
+    made = synthesise(build.netlist(graph, layout, rings="blockram"), target="ice40")
+    guess = estimate(graph, layout, target="ice40", rings="blockram")
+    for name, layer in made.layers.items():
+        found = guess.layers[name]
+        assert (found.writable_memories, found.rom_bits) == (layer.writable_memories, layer.rom_bits), name
+        assert found.bram == pytest.approx(layer.bram, abs=1), name
+        assert found.ff == pytest.approx(layer.ff, rel=0.05, abs=8), name
+        assert found.lut == pytest.approx(layer.lut, rel=0.4, abs=45), name
+    assert guess.total.lut == pytest.approx(made.total.lut, rel=0.1)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("target", FAMILIES)
 def test_digits(digits: Graph, target: str) -> None:

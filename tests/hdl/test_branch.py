@@ -1,7 +1,10 @@
 # amaranth: UnusedElaboratable=no
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from amaranth import Module, signed, unsigned
+from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,12 +16,16 @@ from headrace.hdl.rows import RowFormat
 ROWS = RowFormat(channels=3, height=4, lanes=2, shape=unsigned(8))
 
 
+@pytest.mark.parametrize("rings", ("registers", "blockram"))
 @pytest.mark.parametrize("rows", (1, 2, 4))
 @pytest.mark.parametrize("o_gap", streams.PATTERNS)
 @pytest.mark.parametrize("i_gap", streams.PATTERNS)
-def test_shortcut_passes_rows_on(i_gap: str, o_gap: str, rows: int) -> None:
+def test_shortcut_passes_rows_on(i_gap: str, o_gap: str, rows: int, rings: str) -> None:
     beats = list(range(1, 61))
-    assert streams.run(Shortcut(i=ROWS, rows=rows), {"i": beats}, 60, i_gap=i_gap, o_gap=o_gap) == beats
+    shortcut = Shortcut(i=ROWS, rows=rows)
+    made = Fragment.get(shortcut, SimpleNamespace(rings=rings))
+    assert ("rows" in {name for _, name, _ in made.subfragments}) == (rings == "blockram")
+    assert streams.run(shortcut, {"i": beats}, 60, i_gap=i_gap, o_gap=o_gap, made=made) == beats
 
 
 @pytest.mark.parametrize("rows", (1, 3))

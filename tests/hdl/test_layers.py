@@ -133,6 +133,9 @@ LAYERS: dict[str, tuple[Any, tuple[int, int, int], int, Window, dict[str, Any]]]
     "addressed-depthwise-triple": (Addressed, (2, 4, 4), 6, SAME, dict(depthwise=True, folds=(1, 4))),
     "addressed-depthwise-five": (Addressed, (3, 6, 6), 3, Window((5, 5), (1, 1), (2, 2, 2, 2)),
                                  dict(depthwise=True, folds=(6, 6))),
+    "serial": (Addressed, (4, 3, 5), 6, POINT, dict(depthwise=False, serial=True, folds=(5, 5))),
+    "serial-halve": (Addressed, (3, 5, 7), 4, HALVE_TORCH, dict(depthwise=False, serial=True, folds=(1, 4))),
+    "serial-depthwise": (Addressed, (4, 4, 5), 4, SAME, dict(depthwise=True, serial=True, folds=(5, 5))),
     "global-folded": (GlobalPool, (5, 3, 4), 5, Window((3, 4)), dict(folds=(2, 1))),
 }
 

@@ -32,9 +32,10 @@ def outputs(ring: Ring, platform: object, cycles: int) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("platform", (SimpleNamespace(fast_rings=True), SimpleNamespace(rings="lutram")))
+@pytest.mark.parametrize("platform", (
+    SimpleNamespace(fast_rings=True), SimpleNamespace(rings="lutram"), SimpleNamespace(rings="blockram")))
 @pytest.mark.parametrize("columns", (1, 3))
-@pytest.mark.parametrize("depth", (1, 2, 5, 8))
+@pytest.mark.parametrize("depth", (1, 2, 5, 8, 50))
 def test_memories_are_the_same(depth: int, columns: int, platform: Any) -> None:
     seen = outputs(Ring(word=6, columns=columns, depth=depth), platform, 200)
     assert seen == outputs(Ring(word=6, columns=columns, depth=depth), None, 200)
