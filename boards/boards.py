@@ -1,11 +1,13 @@
 """Boards that bitstreams are made for."""
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headrace.boards.devices import Device
 from headrace.boards.devices import find as device_named
 from headrace.gen.errors import HeadraceError
+
+LINK_LUTS, LINK_FLIP_FLOPS = 480, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,11 @@ class Board:
     title: str
     device: Device
     kind: str  # of Amaranth's platform: module:class
+
+    @property
+    def room(self) -> Device:
+        """Its FPGA without what the serial link takes (docs/link.md)."""
+        return replace(self.device, lut=self.device.lut - LINK_LUTS, ff=self.device.ff - LINK_FLIP_FLOPS)
 
     @property
     def has_pll(self) -> bool:

@@ -10,7 +10,8 @@ class Device:
     """One FPGA: the primitives that yosys maps to, as its data sheet counts them.
 
     A LUT is one with the inputs that the family's LUTs have: four, six in Xilinx's. ``bram`` counts blocks of
-    ``bram_kbit``, parity included.
+    ``bram_kbit``, parity included. Where a LUT and a register share a logic cell, and the register only with
+    the LUT that it is behind, ``cells`` are the cells that each LUT and each flip-flop takes.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Device:
     bram_kbit: int
     source: str
     aliases: tuple[str, ...] = ()
+    cells: tuple[float, float] | None = None
 
     @property
     def memory_kbit(self) -> int:
@@ -45,15 +47,19 @@ _KINTEX = ("Kintex-7", "xc7", "AMD DS180")
 _ZYNQ = ("Zynq UltraScale+", "xcup", "AMD DS891")
 _VIRTEX = ("Virtex UltraScale+", "xcup", "AMD DS890")
 
+# As nextpnr packs digits with its rows in block RAM (docs/boards.md): some carries take a cell of their own,
+# and a third of the flip-flops, which no LUT feeds. Where rings are registers, more of them do.
+ICE40_CELLS = 1.08, 0.34
+
 DEVICES: tuple[Device, ...] = (
     # A DSP of the ECP5 is one 18x18 multiplier.
     _ecp5(25, lut=24_288, dsp=28, bram=56),
     _ecp5(45, lut=43_848, dsp=72, bram=108),
     _ecp5(85, lut=83_640, dsp=156, bram=208),
     Device(name="iCE40UP5K", family="iCE40", target="ice40", lut=5_280, ff=5_280, dsp=8, bram=30, bram_kbit=4,
-           source="Lattice FPGA-DS-02008", aliases=("up5k",)),
+           source="Lattice FPGA-DS-02008", aliases=("up5k",), cells=ICE40_CELLS),
     Device(name="iCE40HX8K", family="iCE40", target="ice40", lut=7_680, ff=7_680, dsp=0, bram=32, bram_kbit=4,
-           source="Lattice FPGA-DS-02029", aliases=("hx8k",)),
+           source="Lattice FPGA-DS-02029", aliases=("hx8k",), cells=ICE40_CELLS),
     Device(name="GW5AST-138", family="Gowin Arora V", target="gowin", lut=138_240, ff=138_240, dsp=298,
            bram=340, bram_kbit=18, source="Gowin DS1104", aliases=("gw5a-138", "gw5at-138")),
     _xilinx("XC7A35T", *_ARTIX, lut=20_800, dsp=90, bram=50),

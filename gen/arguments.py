@@ -130,8 +130,8 @@ def _add_means(added: Any, *, pipeline: bool) -> None:
                        help="registers inside lanes and between layers, for a faster clock (default: "
                             f"{'on' if pipeline else 'off'})")
     added.add_argument("--rings", choices=(REGISTERS, LUTRAM, BLOCKRAM), default=REGISTERS,
-                       help="what layers keep rows in (default: registers; lutram: memories of LUTs; blockram: "
-                            "block RAM, where a layer of one lane finds its operands by address)")
+                       help="what layers keep rows in (default: registers; lutram: memories of LUTs; "
+                            "blockram: block RAM, where a layer of one lane finds its operands by address)")
 
 
 def _add_bitstream(added: Any) -> None:

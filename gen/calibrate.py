@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from headrace.gen.estimate import Mapped, mapped
 from headrace.gen.families import Family
-from headrace.gen.parts import Part
+from headrace.gen.part import Part
 from headrace.gen.resources import Resources
 
 _CERTAIN = 10  # LUTs: an error of a module's square root counts alike from here on

@@ -222,7 +222,7 @@ def _synth(options: Any) -> int:
 def _bitstream(options: Any) -> int:
     from headrace.gen.bitstream import Settings, bitstream
     graph, board = load(options.model, options.cut), options.board
-    device = board.device if options.fit else None
+    device = board.room if options.fit else None
     layout = _fitted(options, graph, device, board.device.target)
     settings = Settings(clock=options.clock, baud=options.baud, seed=options.seed, rings=options.rings,
                         nextpnr=tuple(options.nextpnr_args))

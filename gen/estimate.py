@@ -14,7 +14,8 @@ from typing import Any
 from headrace.gen import elaborate
 from headrace.gen.families import Family, Product, family, lut_memory, memory, product, shift_register
 from headrace.gen.graph import Graph
-from headrace.gen.parts import Part, parts
+from headrace.gen.part import Part
+from headrace.gen.parts import parts
 from headrace.gen.plan import Plan
 from headrace.gen.resources import Report, Resources
 from headrace.gen.synthesis import check_rings

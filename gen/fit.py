@@ -12,7 +12,7 @@ from headrace.gen.plan import Plan
 from headrace.gen.planner import plan
 from headrace.gen.resources import Resources
 from headrace.gen.synthesis import PAIRS, WITHOUT_DSPS, check_rings
-from headrace.hdl.ring import REGISTERS
+from headrace.hdl.ring import BLOCKRAM, LUTRAM, REGISTERS
 
 _ENDLESS = 1 << 32  # cycles: more than any plan takes
 _CLOSE = 1.02  # budgets that are told apart
@@ -42,7 +42,11 @@ class Use:
 
 def usage(total: Resources, device: Device) -> tuple[Use, ...]:
     """Return what a design takes of each kind; block RAMs by their capacity."""
-    return (Use("LUTs", total.lut, device.lut), Use("flip-flops", total.ff, device.ff),
+    cells: tuple[Use, ...] = ()
+    if device.cells:
+        per_lut, per_ff = device.cells
+        cells = (Use("logic cells", ceil(total.lut * per_lut + total.ff * per_ff), device.lut),)
+    return (*cells, Use("LUTs", total.lut, device.lut), Use("flip-flops", total.ff, device.ff),
             Use("DSPs", total.dsp, device.dsp),
             Use("block RAMs", ceil(total.bram_kbit / device.bram_kbit), device.bram))
 
@@ -67,7 +71,7 @@ def fit(graph: Graph, device: Device, *, fold: int | None = None, rings: str = R
     search = _Search(graph, device, fold, rings, keep, pipelined)
     best, total = search.smallest()
     if not fits(total, device):
-        raise HeadraceError("; ".join(_statement(graph, best, total, device)))
+        raise HeadraceError("; ".join(_statement(graph, best, total, device, rings)))
     least, most = 1.0, best.cycles_per_frame
     while most / least > _CLOSE:
         budget = int(sqrt(least * most))
@@ -132,10 +136,13 @@ def _excess(total: Resources, device: Device) -> float:
     return max(use.part for use in usage(total, device))
 
 
-def _statement(graph: Graph, smallest: Plan, total: Resources, device: Device) -> Iterator[str]:
+def _statement(graph: Graph, smallest: Plan, total: Resources, device: Device,
+               rings: str) -> Iterator[str]:
     lacking = ", ".join(str(use) for use in usage(total, device) if not use.fits)
     yield (f"{graph.name} needs at least {lacking} on {device.name} by estimate, in its smallest plan, of "
            f"{smallest.cycles_per_frame:,.0f} cycles per frame")
+    if rings == REGISTERS and total.ff > device.ff:
+        yield f"rings of memory take fewer flip-flops (--rings {BLOCKRAM if device.cells else LUTRAM})"
     holding = [other.name for other in DEVICES if other.target == device.target and fits(total, other)]
     yield (f"it fits {', '.join(holding)}" if holding
            else f"no listed device of target {device.target} holds it")

@@ -32,14 +32,14 @@ SLOWEST = 8
 """The most cycles a requantiser takes per output: beyond that it hardly gets smaller."""
 
 BIT_BY_BIT = 32
-"""The same of one beside which all else is small as well: enough for digits of a bit."""
+"""The same of one beside which all else is small, too: enough for digits of a bit."""
 
 BURST = 16
 """Finished rows leave in a burst, in this part of a row's time: the next layer waits for a whole row."""
 
 NARROW, BURST_WIDE = 4, 4
-"""Cycles per output of a pipelined addition, whose digits are then narrow enough for a fast clock, if its rows
-leave in this part of a row's time."""
+"""Cycles per output of a pipelined addition, whose digits are then narrow enough for a fast clock, if its
+rows leave in this part of a row's time."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], h
     are the rows to hold of each of the node's inputs. ``folds`` are the numbers of columns that a lane may
     serve; only one where tensors before it decide. ``keep`` says where the rows of a window are kept, if the
     layer before can: at its own input, or at the input of the layer before, if that is narrower. In a
-    :py:`pipelined` plan no output comes every cycle. In an :py:`addressed` one, layers of a single lane may have
-    their rows in block RAM; if they may be :py:`serial` besides, they need no multiplier.
+    :py:`pipelined` plan no output comes every cycle. In an :py:`addressed` one, layers of a single lane may
+    have their rows in block RAM; if they may be :py:`serial` besides, they need no multiplier.
     """
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
     paces = [made[name].pace if name in made else (0,) * x.height for name in node.inputs]
@@ -69,8 +69,9 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], h
     place = _Place(node, x, y, paces[0], spread, budget, beats, folds, 2 if pipelined else 1)
     fold = folds[0]  # of those that pass on what comes
     if addressed and isinstance(node, Conv) and y.width in folds:
-        for bits in (None, signed_width(int(node.weight.min()), int(node.weight.max()))) if serial else (None,):
-            yield _addressed(place, node, bits)
+        yield _addressed(place, node, 1)
+        if serial:
+            yield _addressed(place, node, signed_width(int(node.weight.min()), int(node.weight.max())))
     match node:
         case Add():
             burst = [made[name].layer for name in node.inputs if name in made]
@@ -199,14 +200,14 @@ def _output_stationary(place: _Place, window: Window, together: Window) -> Itera
                 yield place.option("output-stationary", pace, steps, **fields, together=together)
 
 
-def _addressed(place: _Place, node: Conv, bits: int | None) -> Option:
-    """One bit of a weight after another if there is a number of ``bits``."""
+def _addressed(place: _Place, node: Conv, bits: int) -> Option:
+    """Return that of a layer which multiplies by so many ``bits`` of a weight one after another."""
     y, outputs = place.y, place.y.channels * place.y.width  # of a row
-    span = node.window.taps * (1 if node.depthwise else place.x.channels) * (bits or 1)
+    span = node.window.taps * (1 if node.depthwise else place.x.channels) * bits
     steps = max(place.fastest, min(max(span, place.budget // y.height // outputs), BIT_BY_BIT))
     pace = (outputs * max(span, steps),) * y.height
     return place.option("addressed", pace, steps, cycles=sum(place.pace), fold=y.width,
-                        serial=bits is not None)
+                        serial=bits > 1)
 
 
 def _together(graph: Graph, node: Conv, keep: Keep) -> Window:

@@ -89,18 +89,24 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
                 p_out=planned.p_out, multipliers=planned.multipliers, dsps=planned.dsps, rom_depth=depth,
                 rom_width=width, requantise_steps=planned.requantise_steps,
                 cycles_per_row=frame / graph.tensors[node.output].height,
-                use=products[node.name] / (planned.multipliers * frame) if planned.multipliers else 0.0,
+                use=_steps(layer, products[node.name]) / (planned.multipliers * frame)
+                if planned.multipliers else 0.0,
                 busy=planned.cycles / frame, waits=timing.waits[node.name], state_bits=kept,
                 window_bits=window, state_bound=bound, latency=timing.cycles[node.name][0])
 
     return PlanTable(plan, tuple(rows()))
 
 
+def _steps(layer: Any, products: int) -> int:
+    """Return how many steps of a lane a number of products takes."""
+    return products * layer.planes if isinstance(layer, Addressed) else products
+
+
 def _rom(layer: Any) -> tuple[int, int]:
     """Return words and bits per word of a layer's weights."""
     match layer:
         case Addressed():
-            return len(layer.weights) * layer.span, layer.weight.width
+            return len(layer.weights) * layer.span, layer.weight.width // layer.planes
         case OutputStationary():
             depth = layer.words * layer.selects * layer.sweeps
             return depth, layer.p_in * layer.p_out * layer.weight.width

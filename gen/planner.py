@@ -56,8 +56,8 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold:
     they can, which changes no cycle. :py:`fold` is the most columns that a lane may serve: by default as many
     as leave it time if less than a pixel per clock is asked for, otherwise one. :py:`keep` says where the
     rows of depthwise layers are kept: "narrow" where a wide tensor is computed from a narrow one, which is
-    kept instead. What :py:`rings` are made of matters where that is block RAM: then layers may have addresses,
-    and if they may be :py:`serial`, lanes that multiply bit by bit.
+    kept instead. Where :py:`rings` are made of block RAM, layers may have addresses, and, if they may be
+    :py:`serial`, lanes that multiply bit by bit.
 
     Raises
     ------

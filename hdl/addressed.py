@@ -46,7 +46,8 @@ class Addressed(Layer):
     weights : sequence of shape [C_out][(C_in or 1) * taps]
         Taps in the order channel, row, column.
     serial : :class:`bool`
-        The lane multiplies by one bit of a weight per step (:class:`BitLane`): a step for each bit of each tap.
+        The lane multiplies by one bit of a weight per step (:class:`BitLane`): a step for each bit of each
+        tap.
     sum : :class:`Shape`
         Shape that holds every finished sum; unfinished ones may wrap.
     scaling : :class:`Requantisation`
@@ -95,7 +96,8 @@ class Addressed(Layer):
     @property
     def pads_rows(self) -> bool:
         i, o = self.formats
-        return not all(all(self.window.inside(self.window.first_row(row), i.height)) for row in range(o.height))
+        return not all(all(self.window.inside(self.window.first_row(row), i.height))
+                       for row in range(o.height))
 
     @property
     def pads_columns(self) -> bool:
@@ -105,7 +107,8 @@ class Addressed(Layer):
     def rom_words(self) -> list[int]:
         """Return the weights in the order of the steps."""
         if self.serial:
-            return [tap >> bit & 1 for taps in self.weights for bit in reversed(range(self.planes)) for tap in taps]
+            return [tap >> bit & 1 for taps in self.weights for bit in reversed(range(self.planes))
+                    for tap in taps]
         return [pack([tap], self.weight.width) for taps in self.weights for tap in taps]
 
     def model(self, x: Image) -> Image:
@@ -192,7 +195,8 @@ class Addressed(Layer):
         if self.pads_columns or self.pads_rows:
             operand = Mux(steps.behind(inside, 1, name="inside"), word, Const(self.pad, i.shape))
         weight = steps.weights(rom, *replayed(
-            m, len(rom.words), steps.step, again=output_ends & ~serves_last, back=self.span - 1, name="address"))
+            m, len(rom.words), steps.step, again=output_ends & ~serves_last, back=self.span - 1,
+            name="address"))
         m.d.comb += self.requantise.i.payload[0].eq(lane.sum)
         if self.serial:
             m.d.comb += [lane.x.eq(operand), lane.bit.eq(weight),

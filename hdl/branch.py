@@ -55,7 +55,8 @@ class Shortcut(wiring.Component):
     """Hold whole rows of a residual's shortcut in lane registers until its sum needs them.
 
     Each row has a ring that fills as its channels arrive and empties as they leave, in turn; nothing else
-    moves. A row may enter while another leaves. On request (:class:`Hierarchy`) they are in one block RAM. How many rows a network needs so that it can never stall
+    moves. A row may enter while another leaves. On request they
+    are in one block RAM (:class:`Hierarchy`). How many rows a network needs so that it can never stall
     for good is derived in :mod:`headrace.gen.dependence`.
 
     Parameters

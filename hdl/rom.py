@@ -1,13 +1,13 @@
 """Constants that turn past the arithmetic."""
 from collections.abc import Sequence
 
-from amaranth import ClockSignal, Const, Instance, Module, Signal, Value
-from amaranth.back import rtlil  # type: ignore[attr-defined]
+from amaranth import Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.hierarchy import Hierarchy
+from headrace.hdl.memory_cell import memory_cell
 
 
 class Rom(wiring.Component):
@@ -59,7 +59,9 @@ class Rom(wiring.Component):
             width, name = bits.stop - bits.start, f"words{index}" if simulated else "words"
             words = [word >> bits.start & (1 << width) - 1 for word in self.words]
             if isinstance(platform, Hierarchy):
-                m.submodules[name] = _cell(name, self.address, enable, self.data[bits], words, self.block)
+                m.submodules[name] = memory_cell(
+                    name, width=width, depth=len(words), words=pack(words, width), block=self.block,
+                    read=(self.address, self.data[bits], enable))
                 continue
             memory: Memory = Memory(shape=width, depth=len(words), init=words)
             m.submodules[name] = memory
@@ -67,27 +69,6 @@ class Rom(wiring.Component):
             m.d.comb += [port.addr.eq(self.address), port.en.eq(enable), self.data[bits].eq(port.data)]
         m.d.sync += self.valid.eq(1)
         return m
-
-
-def _cell(name: str, address: Value, enable: Value, data: Value, words: Sequence[int],
-          block: bool) -> Instance:
-    """Return Yosys' own cell for what a Memory with one read port describes.
-
-    Of a Memory's contents, Amaranth makes a net for every bit, which takes microseconds each: minutes for
-    some millions of weights.
-    """
-    width, off, none = len(data), Const(0, 1), Const(0, 0)
-    unknown = rtlil.Undef(width)  # what is read first: not every block RAM could have a value there
-    contents = "".join(f"{word:0{width}b}" for word in reversed(words))
-    return Instance(
-        "$mem_v2", *([("a", "rom_style", "block")] if block else []), p_MEMID=f"\\{name}", p_ABITS=len(address), p_SIZE=len(words), p_WIDTH=width, p_OFFSET=0,
-        p_INIT=Const(int(contents, 2), len(contents)), p_RD_PORTS=1, p_RD_CLK_ENABLE=Const(1, 1),
-        p_RD_CLK_POLARITY=Const(1, 1), p_RD_TRANSPARENCY_MASK=off, p_RD_COLLISION_X_MASK=off,
-        p_RD_WIDE_CONTINUATION=off, p_RD_CE_OVER_SRST=off, p_RD_ARST_VALUE=unknown,
-        p_RD_SRST_VALUE=unknown, p_RD_INIT_VALUE=unknown, p_WR_PORTS=0, p_WR_CLK_ENABLE=off,
-        p_WR_CLK_POLARITY=off, p_WR_PRIORITY_MASK=off, p_WR_WIDE_CONTINUATION=off,
-        i_RD_CLK=ClockSignal(), i_RD_EN=enable, i_RD_ARST=off, i_RD_SRST=off, i_RD_ADDR=address,
-        o_RD_DATA=data, i_WR_CLK=none, i_WR_EN=none, i_WR_ADDR=none, i_WR_DATA=none)
 
 
 def simulated_pieces(width: int) -> list[slice]:

@@ -31,7 +31,7 @@ NETWORKS = {
 
 
 IN_BLOCK_RAM = {"digits 20000 blockram": 20_000, "digits 100000 blockram": 100_000}
-"""Cycles per frame of digits with its rows in block RAM: only for the kinds of parts that others do not have."""
+"""Cycles per frame of digits with its rows in block RAM: for the kinds of parts that others do not have."""
 
 
 def networks(folder: Path) -> Iterator[tuple[str, Path, int | None, str]]:
@@ -52,8 +52,10 @@ def calibrate(target: str, jobs: int) -> dict[str, Any]:
         for name, file, cycles, rings in networks(Path(folder)):
             graph = load(file)
             for paired in ([True, False] if target in PAIRS and rings == REGISTERS else [False]):
-                planned = plan(graph, cycles=cycles, paired=paired, rings=rings, serial=target in WITHOUT_DSPS)
-                made = synthesise_modules(build.netlist(graph, planned, rings=rings), target=target, jobs=jobs)
+                planned = plan(graph, cycles=cycles, paired=paired, rings=rings,
+                               serial=target in WITHOUT_DSPS)
+                netlist = build.netlist(graph, planned, rings=rings)
+                made = synthesise_modules(netlist, target=target, jobs=jobs)
                 parts = all_parts(elaborate.network(graph, planned), rings)
                 found[name + " paired" * paired] = samples(parts, made, family(target))
                 print(f"{target}: {name}{' paired' * paired} synthesised", flush=True)

@@ -137,10 +137,22 @@ def test_fit_is_the_fastest_that_the_device_holds(digits: Graph) -> None:
     assert not fits(estimate(digits, faster, target="ecp5").total, device)
 
 
+def test_fit_in_block_ram(digits: Graph) -> None:
+    """Lanes that multiply bit by bit, in some layers; faster ones do not fit."""
+    device = find("hx8k")
+    best = fit(digits, device, rings="blockram")
+    serial = [layer.serial for layer in best.layers.values() if layer.multipliers]
+    assert any(serial) and fits(estimate(digits, best, target="ice40", rings="blockram").total, device)
+    with pytest.raises(HeadraceError, match=r"needs at least [\d,]+ logic cells of 5,280 .* on iCE40UP5K"):
+        fit(digits, find("up5k"), rings="blockram")
+
+
 def test_what_does_not_fit_is_said(digits: Graph) -> None:
     with pytest.raises(HeadraceError, match=(
-            r"^digits needs at least [\d,]+ LUTs of 5,280 \(\d\.\d times\), [\d,]+ flip-flops of 5,280 "
+            r"^digits needs at least [\d,]+ logic cells of 5,280 \(\d\.\d times\), [\d,]+ LUTs of 5,280 "
+            r"\(\d\.\d times\), [\d,]+ flip-flops of 5,280 "
             r"\(\d\.\d times\) on iCE40UP5K by estimate, in its smallest plan, of [\d,]+ cycles per frame; "
+            r"rings of memory take fewer flip-flops \(--rings blockram\); "
             r"no listed device of target ice40 holds it$")):
         fit(digits, find("up5k"))
     with pytest.raises(HeadraceError, match=r"on LFE5U-25 by estimate, .*; it fits (LFE5U-45, )?LFE5U-85$"):

@@ -27,7 +27,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def layout(graph: Graph, speed: float, pipelined: bool) -> Plan:
-    """Plan for more or fewer multipliers than by default, as far as the layers can; slow ones in block RAM."""
+    """Plan for more or fewer multipliers than by default, as far as the layers can; in block RAM if slow."""
     try:
         return plan(graph, cycles=int(default_budget(graph) / speed), pipelined=pipelined,
                     rings="blockram" if speed < 0.1 else "registers")
