@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """The bundled network behind a serial port, compiled: bytes in, bits on the line, bytes out."""
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,15 +28,15 @@ class Host(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, board: SerialTop) -> None:
-        self.board = board
+    def __init__(self, board: SerialTop, divisor: float) -> None:
+        self.board, self.divisor = board, divisor
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         place(m, platform, "board", self.board, module="board")
-        m.submodules.transmitter = transmitter = UartTransmitter(divisor=CLOCK / BAUD)
-        m.submodules.receiver = receiver = UartReceiver(divisor=CLOCK / BAUD)
+        m.submodules.transmitter = transmitter = UartTransmitter(divisor=self.divisor)
+        m.submodules.receiver = receiver = UartReceiver(divisor=self.divisor)
         wiring.connect(m, wiring.flipped(self.i), transmitter.i)
         m.d.comb += [self.board.rx.eq(transmitter.tx), receiver.rx.eq(self.board.tx),
                      self.o.valid.eq(receiver.o.valid), self.o.payload.eq(receiver.o.payload.byte)]
@@ -43,13 +44,17 @@ class Host(wiring.Component):
 
 
 @pytest.mark.full  # half a minute of C++ compiler
-def test_digits(digits: Path, digits_images: Path) -> None:
+@pytest.mark.parametrize("means, clock, baud", (
+    ({}, CLOCK, BAUD), (dict(cycles=100_000, rings="blockram", serial=True), 12e6, 57_600)),
+    ids=("ulx3s", "hx8k"))
+def test_digits(digits: Path, digits_images: Path, means: Any, clock: float, baud: float) -> None:
     """20 images, and between them requests with a wrong byte, cut off, and too long."""
     graph = load(digits)
     image, result = graph.tensors[graph.input], graph.tensors[graph.output]
     x = inputs.load([digits_images], graph)[:20]
     hierarchy = Hierarchy(fast_rings=True)
-    hierarchy.build(Host(SerialTop(axi=elaborate.axi_top(graph, plan(graph)), clock=CLOCK, baud=BAUD)))
+    axi = elaborate.axi_top(graph, plan(graph, **means))
+    hierarchy.build(Host(SerialTop(axi=axi, clock=clock, baud=baud), clock / baud))
 
     def reply(tag: int, entered: np.ndarray, status: Status = Status.OK) -> bytes:
         y = reference.run(graph, entered.reshape(1, *image.shape))[graph.output].astype(np.uint8)
@@ -75,7 +80,7 @@ def test_digits(digits: Path, digits_images: Path) -> None:
                 sent += request(102, image_bytes(x[0], image))[:-1] + b"\0\0\x7e"
                 expected += reply(102, x[0], Status.TOO_LONG)
     beats = compiled.compile(hierarchy).run(
-        inputs={"i": np.frombuffer(sent, np.uint8)[:, None]}, outputs={"o": len(expected)})
+        inputs={"i": np.frombuffer(sent, np.uint8)[:, None]}, outputs={"o": len(expected)}, deadline=500_000)
     assert beats["o"].payload.tobytes() == expected
     labels = np.load(digits_images)["labels"][:20]
     assert (reference.run(graph, x)[graph.output].reshape(20, result.channels).argmax(1) == labels).all()
