@@ -45,7 +45,7 @@ class Host(wiring.Component):
 
 @pytest.mark.full  # half a minute of C++ compiler
 @pytest.mark.parametrize("means, clock, baud", (
-    ({}, CLOCK, BAUD), (dict(cycles=100_000, rings="blockram", serial=True), 12e6, 57_600)),
+    ({}, CLOCK, BAUD), (dict(cycles=100_000, rings="blockram", serial=True), 12e6, 28_800)),
     ids=("ulx3s", "hx8k"))
 def test_digits(digits: Path, digits_images: Path, means: Any, clock: float, baud: float) -> None:
     """20 images, and between them requests with a wrong byte, cut off, and too long."""
