@@ -11,7 +11,7 @@ from headrace.boards.boards import find as board_named
 from headrace.boards.client import ATTEMPTS
 from headrace.boards.devices import find as device_named
 from headrace.boards.top import BAUD
-from headrace.gen.options import Keep
+from headrace.gen.means import Keep
 from headrace.gen.synthesis import TARGETS
 from headrace.gen.synthesis_jobs import BACKENDS
 from headrace.hdl.ring import BLOCKRAM, LUTRAM, REGISTERS

@@ -17,6 +17,7 @@ from headrace.gen.estimate import estimate
 from headrace.gen.families import FAMILIES
 from headrace.gen.fit import fit, usage
 from headrace.gen.info import info
+from headrace.gen.means import Means
 from headrace.gen.onnx_import import load
 from headrace.gen.plan_table import plan_table
 from headrace.gen.planner import plan, unrolled
@@ -73,11 +74,11 @@ def _planned(options: Any, graph: Any) -> Any:
 
 def _fitted(options: Any, graph: Any, device: Any, target: str | None) -> Any:
     """Plan for a device, or for a number of cycles."""
+    means = Means(fold=options.fold, keep=options.keep, rings=options.rings, pipelined=options.pipeline,
+                  serial=target in WITHOUT_DSPS)
     if device:
-        return fit(graph, device, fold=options.fold, rings=options.rings, keep=options.keep,
-                   pipelined=options.pipeline)
-    return plan(graph, cycles=options.cycles, paired=target in PAIRS, fold=options.fold, keep=options.keep,
-                pipelined=options.pipeline, rings=options.rings, serial=target in WITHOUT_DSPS)
+        return fit(graph, device, means)
+    return plan(graph, cycles=options.cycles, paired=target in PAIRS, means=means)
 
 
 def _plan(options: Any) -> int:

@@ -7,7 +7,7 @@ from headrace.boards.devices import DEVICES, Device
 from headrace.gen.errors import HeadraceError
 from headrace.gen.estimate import estimate
 from headrace.gen.graph import Graph
-from headrace.gen.options import Keep
+from headrace.gen.means import Means
 from headrace.gen.plan import Plan
 from headrace.gen.planner import plan
 from headrace.gen.resources import Resources
@@ -55,23 +55,21 @@ def fits(total: Resources, device: Device) -> bool:
     return all(use.fits for use in usage(total, device))
 
 
-def fit(graph: Graph, device: Device, *, fold: int | None = None, rings: str = REGISTERS,
-        keep: Keep = "wide", pipelined: bool = False) -> Plan:
+def fit(graph: Graph, device: Device, means: Means = Means()) -> Plan:  # noqa: B008
     """Return the plan of the fewest cycles per frame whose estimate the device holds, up to all of it.
 
-    Budgets are bisected, between a plan that fits and those that are too fast or too large. :py:`fold` is the
-    most columns that a lane may serve, by default any number; :py:`rings` is what rings are made of;
-    :py:`keep` and :py:`pipelined` as for :py:`plan()`.
+    Budgets are bisected, between a plan that fits and those that are too fast or too large. Lanes may
+    multiply bit by bit where the device has no DSPs.
 
     Raises
     ------
     :exc:`HeadraceError`
         If the device holds none of the slow plans; the message says what there is too little of.
     """
-    search = _Search(graph, device, fold, rings, keep, pipelined)
+    search = _Search(graph, device, replace(means, serial=device.target in WITHOUT_DSPS))
     best, total = search.smallest()
     if not fits(total, device):
-        raise HeadraceError("; ".join(_statement(graph, best, total, device, rings)))
+        raise HeadraceError("; ".join(_statement(graph, best, total, device, means.rings)))
     least, most = 1.0, best.cycles_per_frame
     while most / least > _CLOSE:
         budget = int(sqrt(least * most))
@@ -93,14 +91,11 @@ class _Search:
 
     graph: Graph
     device: Device
-    fold: int | None
-    rings: str
-    keep: Keep
-    pipelined: bool
+    means: Means
 
     def smallest(self) -> tuple[Plan, Resources]:
         """Return the first plan that fits, slow ones first, or else the one that exceeds the device least."""
-        check_rings(self.rings, self.device.target)
+        check_rings(self.means.rings, self.device.target)
         slowest = self._plan(_ENDLESS, paired=False)
         tried = []
         for part in _SLOW:
@@ -124,11 +119,10 @@ class _Search:
         return min(tried, key=lambda each: _excess(each[1], self.device))
 
     def _plan(self, cycles: int, *, paired: bool) -> Plan:
-        return plan(self.graph, cycles=cycles, paired=paired, fold=self.fold, keep=self.keep,
-                    pipelined=self.pipelined, rings=self.rings, serial=self.device.target in WITHOUT_DSPS)
+        return plan(self.graph, cycles=cycles, paired=paired, means=self.means)
 
     def _total(self, made: Plan) -> Resources:
-        return estimate(self.graph, made, target=self.device.target, rings=self.rings).total
+        return estimate(self.graph, made, target=self.device.target, rings=self.means.rings).total
 
 
 def _excess(total: Resources, device: Device) -> float:

@@ -2,7 +2,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from headrace.gen.graph import (
     Add,
@@ -17,6 +17,7 @@ from headrace.gen.graph import (
     Upsample,
     Window,
 )
+from headrace.gen.means import Keep, Means
 from headrace.gen.plan import Kind, LayerPlan
 from headrace.hdl.geometry import held_groups, merges, passing_groups, strides, whole
 from headrace.hdl.requantisation import signed_width
@@ -24,9 +25,6 @@ from headrace.hdl.requantisation import signed_width
 Pace: TypeAlias = tuple[int, ...]
 """Cycles from row to row of a tensor, if nothing behind it makes it wait; of overlapping groups, from one
 to the next."""
-
-Keep: TypeAlias = Literal["wide", "narrow"]
-"""Where the rows of a window are kept."""
 
 SLOWEST = 8
 """The most cycles a requantiser takes per output: beyond that it hardly gets smaller."""
@@ -51,33 +49,29 @@ class Option:
 
 
 def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], held: tuple[int, ...],
-            folds: Sequence[int] = (1,), keep: Keep = "wide", pipelined: bool = False,
-            addressed: bool = False, serial: bool = False) -> Iterator[Option]:
+            folds: Sequence[int] = (1,), means: Means = Means()) -> Iterator[Option]:  # noqa: B008
     """Yield the ways to unroll a layer, also those that are too slow for the budget of cycles per frame.
 
     ``made`` are the options chosen for the tensors before it; the network's input is none of them. ``held``
     are the rows to hold of each of the node's inputs. ``folds`` are the numbers of columns that a lane may
-    serve; only one where tensors before it decide. ``keep`` says where the rows of a window are kept, if the
-    layer before can: at its own input, or at the input of the layer before, if that is narrower. In a
-    :py:`pipelined` plan no output comes every cycle. In an :py:`addressed` one, layers of a single lane may
-    have their rows in block RAM; if they may be :py:`serial` besides, they need no multiplier.
+    serve; only one where tensors before it decide.
     """
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
     paces = [made[name].pace if name in made else (0,) * x.height for name in node.inputs]
     spread = max(made[name].spread if name in made else x.channels for name in node.inputs)
     beats = x.channels * (made[x.name].layer.fold if x.name in made else 1)
-    place = _Place(node, x, y, paces[0], spread, budget, beats, folds, 2 if pipelined else 1)
+    place = _Place(node, x, y, paces[0], spread, budget, beats, folds, 2 if means.pipelined else 1)
     fold = folds[0]  # of those that pass on what comes
-    if addressed and isinstance(node, Conv) and y.width in folds:
+    if means.addressed and isinstance(node, Conv) and y.width in folds:
         yield _addressed(place, node, 1)
-        if serial:
+        if means.serial:
             yield _addressed(place, node, signed_width(int(node.weight.min()), int(node.weight.max())))
     match node:
         case Add():
             burst = [made[name].layer for name in node.inputs if name in made]
             row = budget // y.height // y.channels // fold
-            narrow = min(row // BURST_WIDE, BIT_BY_BIT if addressed else NARROW if pipelined else 0)
-            steps = min([max(place.steps(row // BURST), narrow),
+            longest = BIT_BY_BIT if means.addressed else NARROW if means.pipelined else 0
+            steps = min([max(place.steps(row // BURST), min(row // BURST_WIDE, longest)),
                          *(each.requantise_steps for each in burst if each.kind == "input-stationary")])
             pace = tuple(max(row, y.channels * fold * steps) for row in max(paces, key=sum))  # other: held
             yield place.option("add", pace, steps, spread=spread, shortcut_rows=held, fold=fold)
@@ -97,7 +91,7 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], h
         case Conv(groups=1) if narrows(node, x, y):
             yield from _input_stationary(place)
         case Conv(groups=1):
-            together = Window() if addressed else _together(graph, node, keep)
+            together = Window() if means.addressed else _together(graph, node, means.keep)
             yield from _output_stationary(place, node.window, together)
         case Conv() | Pool():
             source = made[x.name].layer if x.name in made else None

@@ -20,9 +20,9 @@ from headrace.gen.errors import HeadraceError
 from headrace.gen.folding import Alike, Folding
 from headrace.gen.graph import Conv, Graph, Node
 from headrace.gen.info import info
-from headrace.gen.options import Keep, Option, options
+from headrace.gen.means import Means
+from headrace.gen.options import Option, options
 from headrace.gen.plan import Plan
-from headrace.hdl.ring import BLOCKRAM, REGISTERS
 
 _FRAMES = 4  # the cycle model is asked for; the last ones come steadily
 LATENCY = 0.25  # of all multipliers: what one frame less of latency is worth
@@ -46,18 +46,13 @@ def default_budget(graph: Graph) -> int:
                max(4 * tensor.channels * tensor.height for tensor in graph.tensors.values()))
 
 
-def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold: int | None = None,
-         keep: Keep = "wide", pipelined: bool = False, rings: str = REGISTERS,
-         serial: bool = False) -> Plan:
+def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False,
+         means: Means = Means()) -> Plan:  # noqa: B008
     """Plan a network for at most so many cycles between frames, back to back.
 
     Without a number, :py:`default_budget()` is aimed at, or what the slowest layer needs if that is more, and
     the nearest to it that was found is returned. With :py:`paired`, lanes share multipliers in pairs wherever
-    they can, which changes no cycle. :py:`fold` is the most columns that a lane may serve: by default as many
-    as leave it time if less than a pixel per clock is asked for, otherwise one. :py:`keep` says where the
-    rows of depthwise layers are kept: "narrow" where a wide tensor is computed from a narrow one, which is
-    kept instead. Where :py:`rings` are made of block RAM, layers may have addresses, and, if they may be
-    :py:`serial`, lanes that multiply bit by bit.
+    they can, which changes no cycle.
 
     Raises
     ------
@@ -65,9 +60,9 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold:
         If a layer, or the layers together, cannot be that fast.
     """
     image = graph.tensors[graph.input]
-    if fold is None and (cycles is None or cycles <= image.height * image.width):
-        fold = 1
-    choice = _Choice(graph, fold, keep, pipelined, rings == BLOCKRAM, serial)
+    if means.fold is None and (cycles is None or cycles <= image.height * image.width):
+        means = replace(means, fold=1)
+    choice = _Choice(graph, means)
     budget = default_budget(graph) if cycles is None else cycles
     while True:
         try:
@@ -83,11 +78,11 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False, fold:
             closer = choice.options(fewer)
             if _multipliers(closer) * fewer < _multipliers(made) * each:
                 each, made = fewer, closer
-    best = attempt = _timed(graph, budget, made, paired, pipelined)
+    best = attempt = _timed(graph, budget, made, paired, means.pipelined)
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
-            attempt = _timed(graph, budget, choice.options(each), paired, pipelined)
+            attempt = _timed(graph, budget, choice.options(each), paired, means.pipelined)
         except _TooFast:
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
@@ -106,7 +101,7 @@ def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False) -> 
     held = shortcuts(graph)
     made: dict[str, Option] = {}
     for node in graph.nodes:
-        possible = options(graph, node, 1, made, held[node.name], pipelined=pipelined)
+        possible = options(graph, node, 1, made, held[node.name], means=Means(pipelined=pipelined))
         made[node.output] = max(possible, key=lambda option: (
             option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
     return _timed(graph, None, made, paired, pipelined)
@@ -115,10 +110,8 @@ def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False) -> 
 class _Choice:
     """Plans every layer of a network for a number of cycles per frame."""
 
-    def __init__(self, graph: Graph, fold: int | None, keep: Keep, pipelined: bool, addressed: bool,
-                 serial: bool) -> None:
-        self.graph, self.folding, self.keep, self.pipelined = graph, Folding(graph, fold), keep, pipelined
-        self.addressed, self.serial = addressed, serial
+    def __init__(self, graph: Graph, means: Means) -> None:
+        self.graph, self.folding, self.means = graph, Folding(graph, means.fold), means
         self.multiplications = info(graph).multiplications
         self._held: dict[tuple[Any, ...], tuple[int, ...]] = {}
 
@@ -131,8 +124,7 @@ class _Choice:
             for node in self.graph.nodes:
                 folds = self._folds(node, made, whole)
                 held[node.name] = self._rows(node, made, held)
-                possible = list(options(self.graph, node, each, made, held[node.name], folds, self.keep,
-                                        self.pipelined, self.addressed, self.serial))
+                possible = list(options(self.graph, node, each, made, held[node.name], folds, self.means))
                 fast = [option for option in possible if option.layer.cycles <= each]
                 if not fast and folds != (1,):
                     whole.add(self.folding.alike(node.output))

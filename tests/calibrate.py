@@ -14,6 +14,7 @@ from headrace.gen import build, elaborate
 from headrace.gen.calibrate import Sample, fit, samples
 from headrace.gen.estimate import COEFFICIENTS, all_parts
 from headrace.gen.families import FAMILIES, family
+from headrace.gen.means import Means
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
 from headrace.gen.synthesis import PAIRS, WITHOUT_DSPS, synthesise_modules
@@ -52,8 +53,8 @@ def calibrate(target: str, jobs: int) -> dict[str, Any]:
         for name, file, cycles, rings in networks(Path(folder)):
             graph = load(file)
             for paired in ([True, False] if target in PAIRS and rings == REGISTERS else [False]):
-                planned = plan(graph, cycles=cycles, paired=paired, rings=rings,
-                               serial=target in WITHOUT_DSPS)
+                means = Means(rings=rings, serial=target in WITHOUT_DSPS)
+                planned = plan(graph, cycles=cycles, paired=paired, means=means)
                 netlist = build.netlist(graph, planned, rings=rings)
                 made = synthesise_modules(netlist, target=target, jobs=jobs)
                 parts = all_parts(elaborate.network(graph, planned), rings)

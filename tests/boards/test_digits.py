@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from headrace.boards.client import framed, image_bytes, request
 from headrace.boards.top import SerialTop
 from headrace.gen import elaborate
+from headrace.gen.means import Means
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
 from headrace.hdl.frames import Status
@@ -45,7 +46,7 @@ class Host(wiring.Component):
 
 @pytest.mark.full  # half a minute of C++ compiler
 @pytest.mark.parametrize("means, clock, baud", (
-    ({}, CLOCK, BAUD), (dict(cycles=100_000, rings="blockram", serial=True), 12e6, 28_800)),
+    ({}, CLOCK, BAUD), (dict(cycles=100_000, means=Means(rings="blockram", serial=True)), 12e6, 28_800)),
     ids=("ulx3s", "hx8k"))
 def test_digits(digits: Path, digits_images: Path, means: Any, clock: float, baud: float) -> None:
     """20 images, and between them requests with a wrong byte, cut off, and too long."""

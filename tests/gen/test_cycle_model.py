@@ -10,6 +10,7 @@ import pytest
 import small_graphs
 from headrace.gen import cycle_model, elaborate
 from headrace.gen.graph import Graph
+from headrace.gen.means import Means
 from headrace.gen.onnx_import import load
 from headrace.gen.plan import Plan
 from headrace.gen.planner import default_budget, plan
@@ -46,7 +47,7 @@ def test_files(network: str, times: int, request: pytest.FixtureRequest) -> None
 def test_branches(make: Callable[[], Graph], times: int, pipelined: bool) -> None:
     graph = make()
     slower = 4 if pipelined else 2  # no beat comes every cycle
-    layout = plan(graph, cycles=slower * times * default_budget(graph), pipelined=pipelined)
+    layout = plan(graph, cycles=slower * times * default_budget(graph), means=Means(pipelined=pipelined))
     agree(graph, layout, "amaranth")
 
 
@@ -54,7 +55,7 @@ def test_branches(make: Callable[[], Graph], times: int, pipelined: bool) -> Non
 @pytest.mark.parametrize("make", ADDRESSED, ids=lambda make: make.__name__)
 def test_addressed(make: Callable[[], Graph], pipelined: bool, serial: bool) -> None:
     graph = make()
-    layout = plan(graph, cycles=1 << 20, rings="blockram", pipelined=pipelined, serial=serial)
+    layout = plan(graph, cycles=1 << 20, means=Means(rings="blockram", pipelined=pipelined, serial=serial))
     assert any((layer.kind, layer.serial) == ("addressed", serial) for layer in layout.layers.values())
     agree(graph, layout, "cxxrtl")
 
@@ -64,6 +65,6 @@ def test_addressed(make: Callable[[], Graph], pipelined: bool, serial: bool) -> 
 def test_more_in_the_stages_than_leaves(make: Callable[[], Graph], steps: int) -> None:
     """Requantisers that are faster than their output register, which plans avoid, and as fast."""
     graph = make()
-    layout = plan(graph, pipelined=True)
+    layout = plan(graph, means=Means(pipelined=True))
     layers = {name: replace(layer, requantise_steps=steps) for name, layer in layout.layers.items()}
     agree(graph, replace(layout, layers=layers), "amaranth")

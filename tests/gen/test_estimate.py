@@ -11,6 +11,7 @@ from headrace.gen.estimate import all_parts, estimate
 from headrace.gen.families import FAMILIES, family, memory, product, shift_register
 from headrace.gen.fit import fit, fits, usage
 from headrace.gen.graph import Graph
+from headrace.gen.means import Means
 from headrace.gen.onnx_import import load
 from headrace.gen.plan import Plan
 from headrace.gen.planner import plan
@@ -27,7 +28,7 @@ DIGITS = Path(__file__).parents[2] / "models/digits.onnx"
 def planned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Graph, Plan]:
     make, pipelined = request.param
     graph = load(make(tmp_path_factory.mktemp("model") / "model.onnx"))
-    return graph, plan(graph, cycles=6_000, pipelined=pipelined)
+    return graph, plan(graph, cycles=6_000, means=Means(pipelined=pipelined))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_small_layers(planned: tuple[Graph, Plan], target: str) -> None:
 def test_rows_in_block_ram(tmp_path: Path) -> None:
     """A network that nothing was calibrated with, of lanes that multiply bit by bit."""
     graph = load(every_operator(tmp_path / "model.onnx"))
-    layout = plan(graph, cycles=100_000, rings="blockram", serial=True)
+    layout = plan(graph, cycles=100_000, means=Means(rings="blockram", serial=True))
     assert any(layer.serial for layer in layout.layers.values())
     made = synthesise(build.netlist(graph, layout, rings="blockram"), target="ice40")
     guess = estimate(graph, layout, target="ice40", rings="blockram")
@@ -140,11 +141,11 @@ def test_fit_is_the_fastest_that_the_device_holds(digits: Graph) -> None:
 def test_fit_in_block_ram(digits: Graph) -> None:
     """Lanes that multiply bit by bit, in some layers; faster ones do not fit."""
     device = find("hx8k")
-    best = fit(digits, device, rings="blockram")
+    best = fit(digits, device, means=Means(rings="blockram"))
     serial = [layer.serial for layer in best.layers.values() if layer.multipliers]
     assert any(serial) and fits(estimate(digits, best, target="ice40", rings="blockram").total, device)
     with pytest.raises(HeadraceError, match=r"needs at least [\d,]+ logic cells of 5,280 .* on iCE40UP5K"):
-        fit(digits, find("up5k"), rings="blockram")
+        fit(digits, find("up5k"), means=Means(rings="blockram"))
 
 
 def test_what_does_not_fit_is_said(digits: Graph) -> None:
@@ -156,7 +157,7 @@ def test_what_does_not_fit_is_said(digits: Graph) -> None:
             r"no listed device of target ice40 holds it$")):
         fit(digits, find("up5k"))
     with pytest.raises(HeadraceError, match=r"on LFE5U-25 by estimate, .*; it fits (LFE5U-45, )?LFE5U-85$"):
-        fit(digits, find("ecp5-25"), fold=1)
+        fit(digits, find("ecp5-25"), means=Means(fold=1))
 
 
 def test_usage_counts_block_rams_by_capacity() -> None:

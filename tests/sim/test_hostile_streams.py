@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from headrace.gen.graph import Graph
+from headrace.gen.means import Means
 from headrace.gen.onnx_import import load
 from headrace.gen.plan import Plan
 from headrace.gen.planner import plan, unrolled
@@ -99,7 +100,7 @@ def check(graph: Graph, layout: Plan) -> None:
 @pytest.mark.parametrize("pipelined", (False, True))
 def test_branches(make: Callable[[], Graph], pipelined: bool) -> None:
     graph = make()
-    check(graph, plan(graph, pipelined=pipelined))
+    check(graph, plan(graph, means=Means(pipelined=pipelined)))
 
 
 def test_digits(digits: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph
+from headrace.gen.means import Means
 from headrace.gen.onnx_import import load
 from headrace.gen.plan import Plan
 from headrace.gen.planner import default_budget, plan
@@ -28,11 +29,11 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def layout(graph: Graph, speed: float, pipelined: bool) -> Plan:
     """Plan for more or fewer multipliers than by default, as far as the layers can; in block RAM if slow."""
+    means = Means(pipelined=pipelined, rings="blockram" if speed < 0.1 else "registers")
     try:
-        return plan(graph, cycles=int(default_budget(graph) / speed), pipelined=pipelined,
-                    rings="blockram" if speed < 0.1 else "registers")
+        return plan(graph, cycles=int(default_budget(graph) / speed), means=means)
     except HeadraceError:
-        return plan(graph, pipelined=pipelined)
+        return plan(graph, means=means)
 
 
 def agree(network: Network, speed: float, stalls: bool, pipelined: bool) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from headrace.gen import cycle_model, elaborate
 from headrace.gen.graph import Graph
+from headrace.gen.means import Means
 from headrace.gen.onnx_import import load
 from headrace.gen.plan import Plan
 from headrace.gen.planner import plan, unrolled
@@ -72,7 +73,7 @@ def test_real_networks(shared: Path, name: str, budget: int) -> None:
 @pytest.mark.parametrize("name", BUDGETS)
 def test_pipelined(shared: Path, name: str) -> None:
     graph, x = real(shared, name)
-    check(graph, plan(graph, cycles=2 * max(BUDGETS[name]), pipelined=True), x)
+    check(graph, plan(graph, cycles=2 * max(BUDGETS[name]), means=Means(pipelined=True)), x)
 
 
 @pytest.mark.full
@@ -81,7 +82,7 @@ def test_pipelined(shared: Path, name: str) -> None:
 def test_folds(shared: Path, fold: int, pipelined: bool) -> None:
     """Lanes that serve two columns, six, or as many as the cycles leave time for."""
     graph, x = real(shared, "fomo_face_mbv2_0.35_96_qdq")
-    layout = plan(graph, cycles=400_000, fold=fold, pipelined=pipelined)
+    layout = plan(graph, cycles=400_000, means=Means(fold=fold, pipelined=pipelined))
     assert 1 < max(layer.fold for layer in layout.layers.values()) <= fold
     check(graph, layout, x)
     assert layout.cycles_per_frame <= 400_000

@@ -8,6 +8,7 @@ import pytest
 
 from headrace.gen import elaborate
 from headrace.gen.graph import Graph
+from headrace.gen.means import Means
 from headrace.gen.onnx_import import load
 from headrace.gen.options import Keep
 from headrace.gen.plan import Plan
@@ -48,7 +49,7 @@ def kept(graph: Graph, layout: Plan) -> int:
 @pytest.mark.parametrize("keep", get_args(Keep))
 def test_window_bits(digits: Path, keep: Keep, cycles: int) -> None:
     graph = load(digits)
-    layout = plan(graph, cycles=cycles, keep=keep)
+    layout = plan(graph, cycles=cycles, means=Means(keep=keep))
     assert kept(graph, layout) == plan_table(graph, layout).to_json()["window_bits"]
 
 
@@ -56,7 +57,7 @@ def test_window_bits(digits: Path, keep: Keep, cycles: int) -> None:
 def test_narrow_rows_of_mobilenet(shared: Path) -> None:
     """The standard MobileNetV2, rows kept where they are narrow: one photo, and the windows' registers."""
     graph = load(shared / "models" / "mobilenet_v2_1.0_224_features_qdq.onnx")
-    layout = plan(graph, cycles=401_408, keep="narrow")
+    layout = plan(graph, cycles=401_408, means=Means(keep="narrow"))
     assert (bits := kept(graph, layout)) <= 1.3 * 8 * NARROW_CUT
     golden = shared / "golden" / "mobilenet_v2_1.0_224_features_qdq.npz"
     result = verify.run(graph, layout, inputs.load([golden], graph)[:1])
