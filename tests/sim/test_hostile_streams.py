@@ -16,7 +16,7 @@ from headrace.gen.plan import Plan
 from headrace.gen.planner import plan, unrolled
 from headrace.sim import reference, verify
 from headrace.sim.beats import Pattern, always
-from small_graphs import BRANCHES
+from small_graphs import BRANCHES, inception, u_net
 
 FRAMES = 3
 PERIOD = 1 << 14
@@ -46,11 +46,11 @@ Hostility = tuple[str, Pattern, Pattern]
 """What the sides do, when the source is willing, when the consumer is."""
 
 
-def pauses(calm: verify.Result) -> Iterator[Hostility]:
+def pauses(calm: verify.Result, latencies: int) -> Iterator[Hostility]:
     """A side, or both, rests for longer than a frame takes: between frames, amid them, in a first row."""
     i, o = calm.beats["i"].cycle, calm.beats["o"].cycle
     sent, given = len(i) // FRAMES, len(o) // FRAMES
-    whole = 2 * calm.first_frame_latency  # enough for all that is under way to come to rest
+    whole = latencies * calm.first_frame_latency  # enough for all that is under way to come to rest
     for beat in sorted({*range(sent - 1, sent + 8), sent + sent // 2, 2 * sent - 1, 2 * sent}):
         if beat < len(i) - 1:
             yield f"source pauses after beat {beat}", pause(i, beat, whole), always
@@ -76,7 +76,8 @@ def rhythms(calm: verify.Result) -> Iterator[Hostility]:
             yield f"random, {density} and {other}", random(density, seed), random(other, seed + 10)
 
 
-def check(graph: Graph, layout: Plan) -> None:
+def check(graph: Graph, layout: Plan, *, latencies: int = 2) -> None:
+    """``latencies`` are of a first frame: how long pauses are, longer than what the layers hold can last."""
     source = graph.tensors[graph.input]
     low, high = source.quantisation.lo, source.quantisation.hi
     x = np.random.default_rng(5).integers(low, high + 1, (FRAMES, *source.shape))
@@ -91,7 +92,7 @@ def check(graph: Graph, layout: Plan) -> None:
         return result.frame_ends[-1] - calm.frame_ends[-1]
 
     assert same("nothing", always, always) == 0
-    for each in pauses(calm):
+    for each in pauses(calm, latencies):
         assert same(*each) > calm.first_frame_latency, f"{each[0]}: nobody waited"
     assert max(same(*rhythm) for rhythm in rhythms(calm)) > 0
 
@@ -101,6 +102,13 @@ def check(graph: Graph, layout: Plan) -> None:
 def test_branches(make: Callable[[], Graph], pipelined: bool) -> None:
     graph = make()
     check(graph, plan(graph, means=Means(pipelined=pipelined)))
+
+
+@pytest.mark.parametrize("make", (inception, u_net), ids=lambda make: make.__name__)
+def test_addressed(make: Callable[[], Graph]) -> None:
+    """Shortcuts beside layers that wait for whole rows."""
+    graph = make()
+    check(graph, plan(graph, cycles=1 << 20, means=Means(rings="blockram")), latencies=4)
 
 
 def test_digits(digits: Path) -> None:
