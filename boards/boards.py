@@ -8,6 +8,7 @@ from headrace.boards.devices import find as device_named
 from headrace.gen.errors import HeadraceError
 
 LINK_LUTS, LINK_FLIP_FLOPS = 480, 200
+"""What the serial link takes: 463 to 471 and 193 to 194, with yosys."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ PROOF = "proof.json"
 
 
 def netlist(graph: Graph, plan: Plan, *, rings: str = REGISTERS) -> Hierarchy:
-    """Elaborate a network between AXI4-Streams, with rings made of registers or of LUT memory."""
+    """Elaborate a network between AXI4-Streams, with rings made of registers or of memory."""
     hierarchy = Hierarchy(rings=rings)
     hierarchy.build(elaborate.axi_top(graph, plan))
     return hierarchy

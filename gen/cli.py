@@ -23,7 +23,7 @@ from headrace.gen.plan_table import plan_table
 from headrace.gen.planner import plan, unrolled
 from headrace.gen.progress import of_a_simulation, of_things
 from headrace.gen.proof import prove
-from headrace.gen.synthesis import PAIRS, WITHOUT_DSPS
+from headrace.gen.synthesis import PAIRS, SERIAL
 from headrace.gen.synthesis_jobs import Workers
 
 
@@ -75,7 +75,7 @@ def _planned(options: Any, graph: Any) -> Any:
 def _fitted(options: Any, graph: Any, device: Any, target: str | None) -> Any:
     """Plan for a device, or for a number of cycles."""
     means = Means(fold=options.fold, keep=options.keep, rings=options.rings, pipelined=options.pipeline,
-                  serial=target in WITHOUT_DSPS)
+                  serial=target in SERIAL)
     if device:
         return fit(graph, device, means)
     return plan(graph, cycles=options.cycles, paired=target in PAIRS, means=means)

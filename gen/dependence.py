@@ -8,7 +8,8 @@ alone, not from timing.
 Whether a beat can move depends on other beats, never on when they moved, and a beat that can move stays able
 to until it does. So if *one* order of moves brings every beat through, no order can hang. That order is this:
 let ``need_F(beat)`` be the number of beats of a forked tensor ``F`` that a beat depends on; each layer
-answers as soon as the rows that a window reaches have come. Beats move in the order of their needs, of the
+answers as soon as the rows that a window reaches have come, one with an address as soon as those that
+it waits for have. Beats move in the order of their needs, of the
 first fork of the network, where these are equal of the second, and so on; a step of a join has the greatest
 needs of what it has taken so far. A beat never needs less than one that it depends on, so the data are there.
 Moves with the same needs include one beat of any fork at most, which each of its branches is offered by
@@ -32,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.gen.graph import Add, Concat, Conv, GlobalAveragePool, Graph, Lookup, Node, Pool, Upsample
+from headrace.hdl.geometry import rows_in_turn
 
 Needs = npt.NDArray[np.int64]  # by beat: [rows, channels * fold]
 Folds = Mapping[str, int]  # of tensors that are folded
@@ -153,10 +155,11 @@ def _through(graph: Graph, node: Node, needs: list[Needs], held: tuple[int, ...]
         case Conv() | Pool():
             height = graph.tensors[node.inputs[0]].height
             last = [node.window.first_row(row) + node.window.kernel[0] - 1 for row in range(out.height)]
+            if addressed:
+                needed, freed = rows_in_turn(node.window, height)
+                last = [sum(freed[:row]) + count - 1 for row, count in enumerate(needed)]
             reached: Needs = needs[0][np.clip(last, 0, height - 1)]
             reached[np.array(last) >= height] = needs[0][-1, -1]  # bottom padding: after the whole image
-            if addressed:
-                reached[-1] = needs[0][-1, -1]  # also rows that no window reaches
             if addressed or (isinstance(node, Conv) and not node.depthwise):  # needs every channel
                 return np.repeat(reached[:, -1:], out.channels * fold, axis=1)
             whole = _whole(reached, graph.tensors[node.inputs[0]].channels)

@@ -11,8 +11,8 @@ from headrace.gen.means import Means
 from headrace.gen.plan import Plan
 from headrace.gen.planner import plan
 from headrace.gen.resources import Resources
-from headrace.gen.synthesis import PAIRS, WITHOUT_DSPS, check_rings
-from headrace.hdl.ring import BLOCKRAM, LUTRAM, REGISTERS
+from headrace.gen.synthesis import PAIRS, SERIAL, check_rings, memory_of
+from headrace.hdl.ring import REGISTERS
 
 _ENDLESS = 1 << 32  # cycles: more than any plan takes
 _CLOSE = 1.02  # budgets that are told apart
@@ -66,7 +66,7 @@ def fit(graph: Graph, device: Device, means: Means = Means()) -> Plan:  # noqa: 
     :exc:`HeadraceError`
         If the device holds none of the slow plans; the message says what there is too little of.
     """
-    search = _Search(graph, device, replace(means, serial=device.target in WITHOUT_DSPS))
+    search = _Search(graph, device, replace(means, serial=device.target in SERIAL))
     best, total = search.smallest()
     if not fits(total, device):
         raise HeadraceError("; ".join(_statement(graph, best, total, device, means.rings)))
@@ -135,8 +135,8 @@ def _statement(graph: Graph, smallest: Plan, total: Resources, device: Device,
     lacking = ", ".join(str(use) for use in usage(total, device) if not use.fits)
     yield (f"{graph.name} needs at least {lacking} on {device.name} by estimate, in its smallest plan, of "
            f"{smallest.cycles_per_frame:,.0f} cycles per frame")
-    if rings == REGISTERS and total.ff > device.ff:
-        yield f"rings of memory take fewer flip-flops (--rings {BLOCKRAM if device.cells else LUTRAM})"
+    if rings == REGISTERS and not all(use.fits for use in usage(total, device) if use.name != "DSPs"):
+        yield f"rings of memory take less (--rings {memory_of(device.target)})"
     holding = [other.name for other in DEVICES if other.target == device.target and fits(total, other)]
     yield (f"it fits {', '.join(holding)}" if holding
            else f"no listed device of target {device.target} holds it")

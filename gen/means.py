@@ -20,9 +20,10 @@ class Means:
         Where the rows of a window are kept: "wide", at its own input; "narrow", at the input of the layer
         before, if that is narrower.
     rings : :class:`str`
-        What rings are made of. Where that is block RAM, layers of a single lane have addresses.
+        What rings are made of. Where that is block RAM, convolutions of a single lane keep their rows there,
+        too (:class:`headrace.hdl.addressed.Addressed`).
     serial : :class:`bool`
-        Those may multiply bit by bit.
+        Those may multiply bit by bit. Of no effect otherwise.
     pipelined : :class:`bool`
         Lanes have stages; then no output comes every cycle.
     """

@@ -62,16 +62,17 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], h
     beats = x.channels * (made[x.name].layer.fold if x.name in made else 1)
     place = _Place(node, x, y, paces[0], spread, budget, beats, folds, 2 if means.pipelined else 1)
     fold = folds[0]  # of those that pass on what comes
-    if means.addressed and isinstance(node, Conv) and y.width in folds:
+    grouped = x.name in made and made[x.name].layer.together != Window()
+    if means.addressed and isinstance(node, Conv) and y.width in folds and not grouped:
         yield _addressed(place, node, 1)
         if means.serial:
             yield _addressed(place, node, signed_width(int(node.weight.min()), int(node.weight.max())))
     match node:
         case Add():
             burst = [made[name].layer for name in node.inputs if name in made]
-            row = budget // y.height // y.channels // fold
+            affordable = budget // y.height // y.channels // fold
             longest = BIT_BY_BIT if means.addressed else NARROW if means.pipelined else 0
-            steps = min([max(place.steps(row // BURST), min(row // BURST_WIDE, longest)),
+            steps = min([max(place.steps(affordable // BURST), min(affordable // BURST_WIDE, longest)),
                          *(each.requantise_steps for each in burst if each.kind == "input-stationary")])
             pace = tuple(max(row, y.channels * fold * steps) for row in max(paces, key=sum))  # other: held
             yield place.option("add", pace, steps, spread=spread, shortcut_rows=held, fold=fold)
@@ -91,7 +92,7 @@ def options(graph: Graph, node: Node, budget: int, made: Mapping[str, Option], h
         case Conv(groups=1) if narrows(node, x, y):
             yield from _input_stationary(place)
         case Conv(groups=1):
-            together = Window() if means.addressed else _together(graph, node, means.keep)
+            together = _together(graph, node, means.keep, budget if means.addressed else 0)
             yield from _output_stationary(place, node.window, together)
         case Conv() | Pool():
             source = made[x.name].layer if x.name in made else None
@@ -200,15 +201,17 @@ def _addressed(place: _Place, node: Conv, bits: int) -> Option:
     span = node.window.taps * (1 if node.depthwise else place.x.channels) * bits
     steps = max(place.fastest, min(max(span, place.budget // y.height // outputs), BIT_BY_BIT))
     pace = (outputs * max(span, steps),) * y.height
-    return place.option("addressed", pace, steps, cycles=sum(place.pace), fold=y.width,
+    lanes = place.x.channels * place.x.width // place.beats  # columns of a beat, which land one by one
+    land = place.x.height * place.beats * (lanes + 1 if lanes > 1 else 1)
+    return place.option("addressed", pace, steps, cycles=max(sum(place.pace), land), fold=y.width,
                         serial=bits > 1)
 
 
-def _together(graph: Graph, node: Conv, keep: Keep) -> Window:
+def _together(graph: Graph, node: Conv, keep: Keep, addressed: int) -> Window:
     """Return which rows of a pointwise layer should leave together.
 
     Those of a window of the only reader, if they are to be kept where they are narrow; or as many as it
-    skips.
+    skips. None where one lane can be all of the reader, with an address, in :py:`addressed` cycles.
     """
     if node.output == graph.output or node.window != Window():
         return Window()
@@ -216,6 +219,10 @@ def _together(graph: Graph, node: Conv, keep: Keep) -> Window:
         case [Conv(depthwise=True) | Pool() as reader]:
             kernel, stride = reader.window.kernel[0], reader.window.stride[0]
             x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
+            read = graph.tensors[reader.output]
+            if (isinstance(reader, Conv)
+                    and read.channels * read.height * read.width * reader.window.taps <= addressed):
+                return Window()
             if keep == "narrow" and kernel > stride and x.channels < y.channels:
                 return whole(reader.window)
             if kernel >= stride > 1:

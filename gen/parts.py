@@ -15,7 +15,7 @@ from headrace.gen.part import Part, columns_of, controlled, ring, rom
 from headrace.gen.parts_control import Control, control
 from headrace.gen.parts_scale import requantise, scale
 from headrace.hdl.addressed import Addressed
-from headrace.hdl.branch import Add
+from headrace.hdl.branch import Add, in_one_memory
 from headrace.hdl.concat import Concat
 from headrace.hdl.global_pool import GlobalPool
 from headrace.hdl.input_stationary import InputStationary
@@ -109,7 +109,7 @@ def _parts(layer: Any, rings: str) -> Iterator[Part]:
 
 def _shortcut(module: str, format_: RowFormat, rows: int, rings: str) -> Iterator[Part]:
     bits, beats = format_.lanes * format_.shape.width, format_.row_beats
-    together = rings == BLOCKRAM and beats > 1  # in one memory
+    together = in_one_memory(format_, rows, rings)
     made = controlled(module, Control(
         "shortcut", counters=(beats, rows, beats, rows), state=rows,
         features={"rows": rows, "bits": 0 if together else (rows - 1) * bits}))

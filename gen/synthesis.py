@@ -14,7 +14,7 @@ from headrace.gen.errors import HeadraceError
 from headrace.gen.resources import Report, Resources, classify
 from headrace.gen.synthesis_jobs import Cache, Workers
 from headrace.hdl.hierarchy import Hierarchy, instance, ports
-from headrace.hdl.ring import LUTRAM, REGISTERS
+from headrace.hdl.ring import BLOCKRAM, LUTRAM, REGISTERS
 
 _XILINX = "scratchpad -set abc9.verify false\nsynth_xilinx -family {} -noiopad -noclkbuf -top {{}}"
 
@@ -42,8 +42,8 @@ _WITHOUT_LUTRAM = ("ice40",)
 PAIRS = ("xc7", "xcup")
 """Targets whose DSPs multiply for two lanes at a time (:class:`headrace.hdl.lane_pair.LanePair`)."""
 
-WITHOUT_DSPS = ("ice40",)
-"""Targets whose lanes may multiply bit by bit (:class:`headrace.hdl.bit_lane.BitLane`)."""
+SERIAL = ("ice40",)
+"""Targets without DSPs: lanes may multiply bit by bit (:class:`headrace.hdl.bit_lane.BitLane`)."""
 
 BLANK_WORDS, BLANK_WIDTH = 256, 32
 """Size from which a ROM becomes block RAMs in every family, whatever it holds."""
@@ -99,7 +99,13 @@ def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = N
 def check_rings(rings: str, target: str) -> None:
     """Raise :exc:`HeadraceError` if a target has nothing to make rings of."""
     if rings == LUTRAM and target in _WITHOUT_LUTRAM:
-        raise HeadraceError(f"target {target} has no memory made of LUTs: rings must be {REGISTERS}")
+        raise HeadraceError(f"target {target} has no memory made of LUTs: rings must be {REGISTERS} or "
+                            f"{BLOCKRAM}")
+
+
+def memory_of(target: str) -> str:
+    """Return what rings can be made of besides registers, at least cost."""
+    return BLOCKRAM if target in _WITHOUT_LUTRAM else LUTRAM
 
 
 def _with_logic(hierarchy: Hierarchy) -> list[str]:

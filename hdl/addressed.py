@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.bit_lane import BitLane
 from headrace.hdl.block_memory import block_memory
-from headrace.hdl.geometry import Image, Window
+from headrace.hdl.geometry import Image, Window, rows_in_turn
 from headrace.hdl.hierarchy import Layer, place
 from headrace.hdl.lane import MacLane
 from headrace.hdl.requantisation import Requantisation
@@ -68,20 +68,17 @@ class Addressed(Layer):
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, depthwise: bool,
                  weight: Shape, weights: Sequence[Sequence[int]], sum: Shape, scaling: Requantisation,
                  requantise_steps: int, serial: bool = False) -> None:
-        if o.lanes != 1 or i.group != 1 or o.group != 1:
-            raise ValueError(f"Rows must go by themselves and leave column by column, not {o!r}")
+        if o.lanes != 1 or o.group != 1:
+            raise ValueError(f"Rows must leave by themselves, column by column, not {o!r}")
+        if i.group != 1:
+            raise ValueError(f"Rows must come by themselves, not {i!r}")
         self.formats = i, o
         self.window, self.pad, self.depthwise = window, pad, depthwise
         self.weight, self.weights, self.sum, self.scaling = weight, weights, sum, scaling
         self.inner = 1 if depthwise else i.channels
         self.serial, self.planes = serial, weight.width if serial else 1
         self.span = self.planes * self.inner * window.taps  # steps of an output
-        firsts = [max(0, min(window.first_row(row), i.height)) for row in range(o.height)] + [i.height]
-        lasts = [min(window.first_row(row) + window.kernel[0], i.height) for row in range(o.height - 1)]
-        # Of each output row: how many rows must be there, and how many are given up after it.
-        self.frees = [end - begin for begin, end in zip(firsts, firsts[1:], strict=False)]
-        self.needs = [max(last - first, frees) for last, first, frees
-                      in zip([*lasts, i.height], firsts, self.frees, strict=False)]
+        self.needs, self.frees = rows_in_turn(window, i.height)
         # There is a place for one row more, and for all that a window reaches in the padding.
         self.places = 1 << max(*self.needs, window.kernel[0]).bit_length()
         self.requantise = Requantise(sum=sum, count=1, o=o, scaling=scaling, steps=requantise_steps)
@@ -181,11 +178,9 @@ class Addressed(Layer):
             with m.If(output_ends):
                 m.d.sync += begin.eq(Mux(serves_last, -left, begin + aside))
         at_x = begin + tap_x
-        inside = Signal()
-        m.d.comb += inside.eq(self._row_inside(m, row, tap_y))
+        inside = self._row_inside(m, row, tap_y)
         if self.pads_columns:
-            m.d.comb += inside.eq((at_x.as_unsigned() < i.width)  # what is negative is large
-                                  & self._row_inside(m, row, tap_y))
+            inside &= at_x.as_unsigned() < i.width  # what is negative is large
 
         word = block_memory(
             m, platform, "rows", width=i.shape.width, depth=self.depth,

@@ -10,7 +10,7 @@ from headrace.hdl.block_memory import block_memory
 from headrace.hdl.geometry import Image
 from headrace.hdl.hierarchy import Layer, place, place_copies
 from headrace.hdl.requantisation import AddRequantisation
-from headrace.hdl.ring import BLOCKRAM, REGISTERS, Ring
+from headrace.hdl.ring import BLOCKRAM, REGISTERS, Ring, in_memory
 from headrace.hdl.rows import RowFormat, counter
 from headrace.hdl.scale import Scale
 
@@ -55,9 +55,9 @@ class Shortcut(wiring.Component):
     """Hold whole rows of a residual's shortcut in lane registers until its sum needs them.
 
     Each row has a ring that fills as its channels arrive and empties as they leave, in turn; nothing else
-    moves. A row may enter while another leaves. On request they
-    are in one block RAM (:class:`Hierarchy`). How many rows a network needs so that it can never stall
-    for good is derived in :mod:`headrace.gen.dependence`.
+    moves. A row may enter while another leaves. On request they are in one block RAM (:class:`Hierarchy`).
+    How many rows a network needs so that it can never stall for good is derived in
+    :mod:`headrace.gen.dependence`.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Shortcut(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        in_block_ram = getattr(platform, "rings", REGISTERS) == BLOCKRAM and self.format.row_beats > 1
+        in_block_ram = in_one_memory(self.format, self.rows, getattr(platform, "rings", REGISTERS))
         full = Signal(self.rows)
         enters, leaves = Signal(), Signal()
         in_beat, _, in_last = counter(m, self.format.row_beats, enters, name="entering_channel")
@@ -120,6 +120,12 @@ class Shortcut(wiring.Component):
         return block_memory(m, platform, "rows", width=len(self.i.payload.as_value()), depth=depth,
                             write=(Cat(*written), self.i.payload.as_value(), enters),
                             read=(Cat(*following), Const(1)))
+
+
+def in_one_memory(format_: RowFormat, rows: int, rings: str) -> bool:
+    """Whether all rows of a shortcut are in one block RAM; one of a single beat would be read too early."""
+    bits, words = format_.lanes * format_.shape.width, rows * format_.row_beats
+    return rings == BLOCKRAM and format_.row_beats > 1 and in_memory(rings, bits, words)
 
 
 def held_rows(m: Module, platform: object, inputs: Mapping[str, stream.Interface],

@@ -106,6 +106,20 @@ def passing_groups(window: Window, height: int, group: int) -> list[PassingGroup
     return result
 
 
+def rows_in_turn(window: Window, height: int) -> tuple[list[int], list[int]]:
+    """Return how many rows must be there for each output row, and how many are given up after it.
+
+    Those that are there begin with the first that was not given up. What is given up must have come, also
+    rows that no window reaches.
+    """
+    rows, _ = window.output_size(height, 1 << 30)
+    firsts = [max(0, min(window.first_row(row), height)) for row in range(rows)] + [height]
+    lasts = [*(min(window.first_row(row) + window.kernel[0], height) for row in range(rows - 1)), height]
+    frees = [after - first for first, after in zip(firsts, firsts[1:], strict=False)]
+    needs = [max(last - first, free) for last, first, free in zip(lasts, firsts, frees, strict=False)]
+    return needs, frees
+
+
 @dataclass(frozen=True)
 class HeldGroup:
     """One turn of a layer that holds its window: ``stride`` rows enter, or padding in their place.

@@ -45,7 +45,7 @@ class Hierarchy:
     fast_rings : :class:`bool`
         Describe rings for simulation, where moving a pointer is cheaper than shifting every word.
     rings : :class:`str`
-        What rings are made of otherwise: "registers", or "lutram" for memory made of LUTs.
+        What rings are made of otherwise: "registers", "lutram" for memory made of LUTs, or "blockram".
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Shift registers: all that a layer stores between steps."""
+"""Shift registers: what a layer stores between steps."""
 from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Shape, ShapeLike, Signal, Value
@@ -16,8 +16,8 @@ REGISTERS, LUTRAM, BLOCKRAM = "registers", "lutram", "blockram"
 WORTH_LUTRAM = 4
 """Words of a ring from which on memory is smaller than registers."""
 
-WORTH_BLOCKRAM = 256
-"""Bits from which on a ring is worth a block RAM."""
+WORTH_BLOCKRAM = 256, 16
+"""Bits and words from which on a ring is worth block RAM."""
 
 
 class Ring(wiring.Component):
@@ -98,14 +98,18 @@ class Ring(wiring.Component):
         if platform.rings == BLOCKRAM:
             m.d.comb += o.eq(block_memory(m, platform, "words", width=len(i), depth=self.depth,
                                           write=(oldest, i, self.shift), read=(following, Const(1))))
-            return
+        else:
+            m.d.comb += o.eq(self._lut_memory(m, i, oldest, following))
+
+    def _lut_memory(self, m: Module, i: Value, oldest: Value, following: Value) -> Value:
         words: Memory = Memory(shape=len(i), depth=self.depth, init=[], attrs={"ram_style": "distributed"})
         m.submodules.words = words
         write, read = words.write_port(), words.read_port(domain="comb")
         ahead = Signal(len(i), reset_less=True)
         m.d.comb += [write.addr.eq(oldest), write.data.eq(i), write.en.eq(self.shift),
-                     read.addr.eq(following), o.eq(ahead)]
+                     read.addr.eq(following)]
         m.d.sync += ahead.eq(read.data)
+        return ahead
 
     def _pointer(self, m: Module, i: Value, o: Value) -> None:
         """Describe the same behaviour as memories whose oldest word is replaced: simulation only."""
@@ -121,7 +125,8 @@ class Ring(wiring.Component):
 
 
 def in_memory(rings: str, width: int, depth: int) -> bool:
-    """Whether a ring of so many words is a memory, where rings are made of :py:`rings`."""
+    """Whether a ring or shortcut of so many words is a memory, where rings are made of :py:`rings`."""
     if rings == BLOCKRAM:
-        return depth > 1 and width * depth >= WORTH_BLOCKRAM
+        bits, words = WORTH_BLOCKRAM
+        return depth >= words and width * depth >= bits
     return rings == LUTRAM and depth >= WORTH_LUTRAM

@@ -98,8 +98,9 @@ class MacSteps(Steps):
     def weights(self, rom: Rom, value: Value, following: Value) -> Value:
         """Connect the ROM of the weights; return them when lanes multiply by them.
 
-        With stages it reads what the present step needs, else what the next one may need. A constant needs no
-        register.
+        A ROM that waits reads what the present step needs, any other what the next one may need. Where
+        operands are fetched, they come later by as much: lanes without stages need no more than the ROM's own
+        delay. A constant needs no register.
         """
         if rom.waits:
             value = self.behind(value, self._fetch if self._pipelined else 0, name="address")

@@ -17,7 +17,7 @@ from headrace.gen.families import FAMILIES, family
 from headrace.gen.means import Means
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
-from headrace.gen.synthesis import PAIRS, WITHOUT_DSPS, synthesise_modules
+from headrace.gen.synthesis import PAIRS, SERIAL, synthesise_modules
 from headrace.hdl.ring import BLOCKRAM, REGISTERS
 from small_models import branches, every_operator
 
@@ -53,7 +53,7 @@ def calibrate(target: str, jobs: int) -> dict[str, Any]:
         for name, file, cycles, rings in networks(Path(folder)):
             graph = load(file)
             for paired in ([True, False] if target in PAIRS and rings == REGISTERS else [False]):
-                means = Means(rings=rings, serial=target in WITHOUT_DSPS)
+                means = Means(rings=rings, serial=target in SERIAL)
                 planned = plan(graph, cycles=cycles, paired=paired, means=means)
                 netlist = build.netlist(graph, planned, rings=rings)
                 made = synthesise_modules(netlist, target=target, jobs=jobs)

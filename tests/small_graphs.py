@@ -157,5 +157,13 @@ def reversed_order() -> Graph:
     return net.graph()
 
 
+def skipped_rows() -> Graph:
+    """A convolution and a pool that skip three rows of four: one may wait for them, the other does not."""
+    net = Network((1, 13, 5))
+    x = net.conv("x", 1)
+    net.add(net.conv(x, 1, stride=4), net.pool(x, 1, 4))
+    return net.graph()
+
+
 BRANCHES = (inception, dense_net, dense_block, u_net, stride_2_rejoins, whole_image_ahead, same_tensor_twice,
-            crossing, reversed_order)
+            crossing, reversed_order, skipped_rows)

@@ -17,7 +17,8 @@ from headrace.gen.planner import default_budget, plan
 from headrace.sim import verify
 
 FRAMES = 3
-ADDRESSED = small_graphs.inception, small_graphs.dense_net, small_graphs.u_net, small_graphs.stride_2_rejoins
+ADDRESSED = (small_graphs.inception, small_graphs.dense_net, small_graphs.u_net,
+             small_graphs.stride_2_rejoins, small_graphs.skipped_rows)
 
 
 def agree(graph: Graph, layout: Plan, engine: verify.Engine) -> None:
@@ -58,6 +59,16 @@ def test_addressed(make: Callable[[], Graph], pipelined: bool, serial: bool) -> 
     layout = plan(graph, cycles=1 << 20, means=Means(rings="blockram", pipelined=pipelined, serial=serial))
     assert any((layer.kind, layer.serial) == ("addressed", serial) for layer in layout.layers.values())
     agree(graph, layout, "cxxrtl")
+
+
+def test_beats_land_column_by_column() -> None:
+    """A fast plan in block RAM is not slower for a layer of few multiplications whose input comes in rows."""
+    net = small_graphs.Network((8, 16, 16))
+    net.conv("x", 1, stride=4)
+    for cycles in (500, 4000):
+        layout = plan(net.graph(), cycles=cycles, means=Means(rings="blockram", fold=16))
+        assert layout.layers["conv0"].kind == ("addressed" if cycles == 4000 else "output-stationary")
+        agree(net.graph(), layout, "amaranth")
 
 
 @pytest.mark.parametrize("steps", (1, 2))

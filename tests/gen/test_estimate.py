@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_said(digits: Graph) -> None:
             r"^digits needs at least [\d,]+ logic cells of 5,280 \(\d\.\d times\), [\d,]+ LUTs of 5,280 "
             r"\(\d\.\d times\), [\d,]+ flip-flops of 5,280 "
             r"\(\d\.\d times\) on iCE40UP5K by estimate, in its smallest plan, of [\d,]+ cycles per frame; "
-            r"rings of memory take fewer flip-flops \(--rings blockram\); "
+            r"rings of memory take less \(--rings blockram\); "
             r"no listed device of target ice40 holds it$")):
         fit(digits, find("up5k"))
     with pytest.raises(HeadraceError, match=r"on LFE5U-25 by estimate, .*; it fits (LFE5U-45, )?LFE5U-85$"):
