@@ -14,6 +14,7 @@ from headrace.hdl.requantisation import AddRequantisation
 from headrace.hdl.rows import RowFormat
 
 ROWS = RowFormat(channels=3, height=4, lanes=2, shape=unsigned(8))
+LONG_ROWS = RowFormat(channels=20, height=4, lanes=2, shape=unsigned(8))  # one of them is worth a block RAM
 
 
 @pytest.mark.parametrize("rings", ("registers", "blockram"))
@@ -21,11 +22,11 @@ ROWS = RowFormat(channels=3, height=4, lanes=2, shape=unsigned(8))
 @pytest.mark.parametrize("o_gap", streams.PATTERNS)
 @pytest.mark.parametrize("i_gap", streams.PATTERNS)
 def test_shortcut_passes_rows_on(i_gap: str, o_gap: str, rows: int, rings: str) -> None:
-    beats = list(range(1, 61))
-    shortcut = Shortcut(i=ROWS, rows=rows)
+    beats = list(range(1, 241))
+    shortcut = Shortcut(i=LONG_ROWS, rows=rows)
     made = Fragment.get(shortcut, SimpleNamespace(rings=rings))
     assert ("rows" in {name for _, name, _ in made.subfragments}) == (rings == "blockram")
-    assert streams.run(shortcut, {"i": beats}, 60, i_gap=i_gap, o_gap=o_gap, made=made) == beats
+    assert streams.run(shortcut, {"i": beats}, 240, i_gap=i_gap, o_gap=o_gap, made=made) == beats
 
 
 @pytest.mark.parametrize("rows", (1, 3))

@@ -72,7 +72,7 @@ def test_slack_is_for_speed_only(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert set(result.mismatches.values()) == {0}
 
 
-@pytest.mark.parametrize("name", sorted({*NETWORKS} - {"inception"}))  # whose layers hold enough
+@pytest.mark.parametrize("name", sorted({*NETWORKS} - {"inception", "skipped_rows"}))  # which hold enough
 def test_a_row_less_hangs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "DEADLINE", 1000)
     graph = NETWORKS[name]()

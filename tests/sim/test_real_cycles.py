@@ -1,6 +1,5 @@
 """The cycle model against the compiled hardware of real networks, beat by beat, at several budgets."""
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -35,14 +34,17 @@ def check(graph: Graph, layout: Plan, x: np.ndarray) -> verify.Result:
     return result
 
 
-@pytest.mark.parametrize("budget, options", (
-    (512, {}), (512, {"paired": True}), (1000, {"fold": 1, "paired": True}), (1500, {}),
-    (4000, {"paired": True}), (1000, {"keep": "narrow"}), (4000, {"keep": "narrow"}),
-    (512, {"pipelined": True}), (1000, {"pipelined": True, "fold": 1, "paired": True}),
-    (4000, {"pipelined": True}), (4000, {"pipelined": True, "keep": "narrow"})))
-def test_digits(digits: Path, digits_images: Path, budget: int, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("budget, paired, means", (
+    (512, False, Means()), (512, True, Means()), (1000, True, Means(fold=1)), (1500, False, Means()),
+    (4000, True, Means()), (1000, False, Means(keep="narrow")), (4000, False, Means(keep="narrow")),
+    (512, False, Means(pipelined=True)), (1000, True, Means(pipelined=True, fold=1)),
+    (4000, False, Means(pipelined=True)), (4000, False, Means(pipelined=True, keep="narrow")),
+    (12_000, False, Means(rings="blockram")), (12_000, False, Means(rings="blockram", pipelined=True)),
+    (30_000, False, Means(rings="blockram", serial=True)),
+    (100_000, False, Means(rings="blockram", serial=True, pipelined=True))))
+def test_digits(digits: Path, digits_images: Path, budget: int, paired: bool, means: Means) -> None:
     graph = load(digits)
-    layout = plan(graph, cycles=budget, **options)
+    layout = plan(graph, cycles=budget, paired=paired, means=means)
     result = check(graph, layout, inputs.load([digits_images], graph)[:4])
     assert result.cycles_per_frame == layout.cycles_per_frame <= budget
 
