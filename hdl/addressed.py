@@ -60,7 +60,7 @@ class Addressed(Layer):
     o : :py:`Out(o.signature)`
     """
 
-    p_in, paired = 1, False
+    p_in, paired = 1, False  # as a layer with many lanes says it
 
     i: stream.Interface
     o: stream.Interface
