@@ -39,8 +39,8 @@ def _landing(layer: Addressed, i: Channel, landed: Queue, free: Queue) -> Proces
 
 def _outputs(layer: Addressed, landed: Queue, free: Queue, sums: Channel) -> Process:
     _, o = layer.formats
-    time, held = first_step(len(layer.weights) * layer.span), 0
-    pipeline = Pipeline(sums, 1 + (MAC_STAGES if o.pipelined and not layer.serial else 0))
+    time, held = first_step(layer.rom_depth), 0
+    pipeline = Pipeline(sums, 1 + (MAC_STAGES if layer.lane_pipelined else 0))
     while True:
         for needs, frees in zip(layer.needs, layer.frees, strict=True):
             while held < needs:

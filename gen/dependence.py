@@ -6,15 +6,14 @@ a beat of another branch that the fork holds back. How many rows have to be held
 alone, not from timing.
 
 Whether a beat can move depends on other beats, never on when they moved, and a beat that can move stays able
-to until it does. So if *one* order of moves brings every beat through, no order can hang. That order is this:
-let ``need_F(beat)`` be the number of beats of a forked tensor ``F`` that a beat depends on; each layer
-answers as soon as the rows that a window reaches have come, one with an address as soon as those that
-it waits for have. Beats move in the order of their needs, of the
-first fork of the network, where these are equal of the second, and so on; a step of a join has the greatest
-needs of what it has taken so far. A beat never needs less than one that it depends on, so the data are there.
-Moves with the same needs include one beat of any fork at most, which each of its branches is offered by
-itself. So there is room for them if no branch stops a fork that has to move on: at every step of every join,
-for every operand,
+to until it does. So if *one* order of moves brings every beat through, no order can hang. That order is
+this: let ``need_F(beat)`` be the number of beats of a forked tensor ``F`` that a beat depends on; each layer
+answers as soon as the rows that a window reaches have come, one with an address as soon as those that it
+waits for have. Beats move in the order of their needs, of the first fork of the network, where these are
+equal of the second, and so on; a step of a join has the greatest needs of what it has taken so far. A beat
+never needs less than one that it depends on, so the data are there. Moves with the same needs include one
+beat of any fork at most, which each of its branches is offered by itself. So there is room for them if no
+branch stops a fork that has to move on: at every step of every join, for every operand,
 
 - either no beat that was not yet taken needs less than the step does,
 - or a shortcut has room for all such beats that need no more than the step does.

@@ -46,8 +46,8 @@ def _parts(layer: Any, rings: str) -> Iterator[Part]:
         layer, Addressed) else None)
     match layer:
         case Addressed():
-            depth, operand = len(layer.weights) * layer.span, layer.formats[0].shape
-            yield replace(rom("rom", depth, layer.weight.width // layer.planes), block=True)
+            operand = layer.formats[0].shape
+            yield replace(rom("rom", layer.rom_depth, layer.weight.width // layer.planes), block=True)
             if layer.serial:
                 yield Part(module="lane", kind="bit-lane", state=layer.sum.width,
                            features={"sum": layer.sum.width, "x": operand.width})
@@ -63,7 +63,7 @@ def _parts(layer: Any, rings: str) -> Iterator[Part]:
             yield from ring("landing", word, used, layer.words, min(kernel, stride) * layer.banks)
             yield from ring("held", word * kernel, used, layer.words)
             yield rom("rom", layer.words * layer.selects * layer.sweeps,
-                       layer.p_in * layer.p_out * layer.weight.width)
+                      layer.p_in * layer.p_out * layer.weight.width)
             yield from _lanes(layer, x.shape, layer.side * layer.hold.taps, layer.p_out)
             yield from requantise("requantise", layer.requantise)
         case InputStationary():

@@ -51,9 +51,9 @@ def control(layer: Any) -> Control:
 def _stages(layer: Any) -> int:
     """Return the bits that registers hold of what lanes are told, where these have stages."""
     match layer:
-        case Addressed() if layer.formats[1].pipelined and not layer.serial:
-            rom = len(layer.weights) * layer.span
-            return 3 * MAC_STAGES + (rom - 1).bit_length() + (rom > 1) * layer.weight.width
+        case Addressed() if layer.lane_pipelined:
+            depth = layer.rom_depth
+            return 3 * MAC_STAGES + (depth - 1).bit_length() + (depth > 1) * layer.weight.width
         case OutputStationary() | InputStationary() if layer.formats[1].pipelined:
             return 3 * MAC_STAGES + layer.p_in * layer.p_out * layer.weight.width
         case Depthwise() if layer.formats[1].pipelined:
@@ -99,7 +99,7 @@ def _addressed(layer: Addressed) -> Control:
     (i, o), window, places = layer.formats, layer.window, layer.places
     outputs = (o.channels // i.channels, i.channels) if layer.depthwise else (o.channels,)
     counters = [i.width, i.channels, places, places + 1, *reversed(window.kernel), layer.planes, layer.inner,
-                o.width, *outputs, o.height, len(layer.weights) * layer.span]
+                o.width, *outputs, o.height, layer.rom_depth]
     beat = i.lanes * i.shape.width if i.lanes > 1 else 0
     # Where the window is: bits that a stride never changes are constants.
     above = _bits_above(places, window.stride[0], i.height - (o.height - 1) * window.stride[0])

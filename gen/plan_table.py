@@ -106,7 +106,7 @@ def _rom(layer: Any) -> tuple[int, int]:
     """Return words and bits per word of a layer's weights."""
     match layer:
         case Addressed():
-            return len(layer.weights) * layer.span, layer.weight.width // layer.planes
+            return layer.rom_depth, layer.weight.width // layer.planes
         case OutputStationary():
             depth = layer.words * layer.selects * layer.sweeps
             return depth, layer.p_in * layer.p_out * layer.weight.width

@@ -78,6 +78,8 @@ class Addressed(Layer):
         self.inner = 1 if depthwise else i.channels
         self.serial, self.planes = serial, weight.width if serial else 1
         self.span = self.planes * self.inner * window.taps  # steps of an output
+        self.rom_depth = o.channels * self.span
+        self.lane_pipelined = o.pipelined and not serial  # a bit's adder needs no stages
         self.needs, self.frees = rows_in_turn(window, i.height)
         # There is a place for one row more, and for all that a window reaches in the padding.
         self.places = 1 << max(*self.needs, window.kernel[0]).bit_length()
@@ -142,7 +144,7 @@ class Addressed(Layer):
         ready, last, begins, first = Signal(), Signal(), Signal(), Signal()
         steps = MacSteps(m, possible=ready, computes=Const(1), first=first, finishes=last, fetch=1,
                          finished=self.requantise.i.valid, taken=self.requantise.i.ready,
-                         pipelined=o.pipelined and not self.serial)
+                         pipelined=self.lane_pipelined)
         tap_x, _, tap_x_last = counter(m, across, steps.step, name="tap_column")
         tap_y, _, tap_y_last = counter(m, kernel, steps.step & tap_x_last, name="tap_row")
         taps_end = steps.step & tap_x_last & tap_y_last
@@ -203,11 +205,11 @@ class Addressed(Layer):
         return m
 
     def _lane(self) -> Any:
-        i, o = self.formats
+        i, _ = self.formats
         if self.serial:
             return BitLane(x=i.shape, sum=self.sum)
         return MacLane(x=i.shape, weight=self.weight, sum=self.sum, operands=1, p_in=1, p_out=1,
-                       pipelined=o.pipelined)
+                       pipelined=self.lane_pipelined)
 
     def _address(self, column: Value, channel: Value, place_: Value) -> Value:
         """Return where a column of a channel of a row lies."""

@@ -8,9 +8,8 @@ import pytest
 
 from headrace.gen import elaborate
 from headrace.gen.graph import Graph
-from headrace.gen.means import Means
+from headrace.gen.means import Keep, Means
 from headrace.gen.onnx_import import load
-from headrace.gen.options import Keep
 from headrace.gen.plan import Plan
 from headrace.gen.plan_table import plan_table
 from headrace.gen.planner import plan
