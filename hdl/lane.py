@@ -2,7 +2,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from amaranth import Array, Const, Module, Mux, Shape, Signal, Value
+from amaranth import Array, Const, Module, Mux, Shape, Signal, Value, ValueLike
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,7 +28,7 @@ class MacLane(wiring.Component):
         Operands within reach: the taps of the window, times the channels side by side.
     p_in, p_out : :class:`int`
         Operands used per step and outputs computed from them. Where the last step has fewer than ``p_in``
-        operands, others stand in their place: their weights must be 0.
+        operands, zeros stand in their place.
     depth : :class:`int`
         Turns of the ring of unfinished sums.
     paired : :class:`bool`
@@ -84,7 +84,8 @@ class MacLane(wiring.Component):
         held = hold(m, platform, self.sum, depth=self.depth, step=self.step)
         x = [Signal(self.shapes[0], name=f"x{index}") for index in range(self.p_in)]
         for index, operand in enumerate(x):
-            chosen = staged(m, self, choose(self.x, index, self.p_in, self.select), name=f"chosen{index}")
+            chosen = staged(m, self, choose(self.x, index, self.p_in, self.select, other=0),
+                            name=f"chosen{index}")
             assign(m, self, operand, chosen)
         for output, product in enumerate(self._products(m, x)):
             product = staged(m, self, product, name=f"product{output}")
@@ -132,7 +133,7 @@ class MaxLane(wiring.Component):
         best = Mux(self.first, lowest, held)
         for index in range(self.p_in):
             operand = Signal(self.shape, name=f"x{index}")
-            m.d.comb += operand.eq(choose(self.x, index, self.p_in, self.select))
+            m.d.comb += operand.eq(choose(self.x, index, self.p_in, self.select, other=self.x[-1]))
             greater = Signal(self.shape, name=f"greater{index}")  # keeps the expression from doubling
             m.d.comb += greater.eq(Mux(operand > best, operand, best))
             best = greater
@@ -156,7 +157,7 @@ def hold(m: Module, platform: object, sums: Any, *, depth: int, step: Value) -> 
     return ring.o[0]
 
 
-def choose(x: Any, index: int, p_in: int, select: Value) -> Value:
-    """Return operand number ``select * p_in + index``, or the last operand if there are not so many."""
-    choices = [x[min(first + index, len(x) - 1)] for first in range(0, len(x), p_in)]
-    return choices[0] if len(choices) == 1 else Array(choices)[select]
+def choose(x: Any, index: int, p_in: int, select: Value, *, other: ValueLike) -> Value:
+    """Return operand number ``select * p_in + index``, or the :py:`other` if there are not so many."""
+    choices = [x[number] if number < len(x) else other for number in range(index, len(x) + index, p_in)]
+    return Value.cast(choices[0]) if len(choices) == 1 else Array(choices)[select]

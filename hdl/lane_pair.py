@@ -80,7 +80,7 @@ class LanePair(wiring.Component):
         chosen = []
         for column, name in enumerate(("low", "high")):
             x = Signal(self.shapes[0], name=f"{name}{index}")
-            operand = choose(self.x[column], index, self.p_in, self.select)
+            operand = choose(self.x[column], index, self.p_in, self.select, other=0)
             assign(m, self, x, staged(m, self, operand, name=f"chosen_{name}{index}"))
             chosen.append(x)
         low, high = chosen

@@ -170,7 +170,7 @@ class OutputStationary(Layer):
             member, member_last = Signal(range(o.group)), Signal()
             rows = [[tap for tap, inside in enumerate(g.inside) if inside] for g in groups]
             m.d.comb += member_last.eq(member == table([len(taps) - 1 for taps in rows], turn))
-            with m.If(swept):
+            with m.If(swept & emits):
                 m.d.sync += member.eq(Mux(member_last, 0, member + 1))
             select = Signal(range(max(kernel, 2)))
             m.d.comb += select.eq(member + table([taps[0] for taps in rows], turn))
