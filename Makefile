@@ -11,6 +11,7 @@ help:
 	@echo "make mobilenet  the standard MobileNetV2, random weights or MODEL=... INPUTS=...: the same for one frame"
 	@echo "make test       lint, types and the tests"
 	@echo "make test-full  the same, hundreds of random networks and the real ones of ../shared"
+	@echo "make random     COUNT=... random networks with random options that no other run has drawn, or from SEED=..."
 	@echo "make bench      the standard MobileNetV2 of ../shared: simulated, and through yosys"
 	@echo "make calibrate  fit the resource estimate to yosys, some ten minutes for each family"
 	@echo "make clean      remove what the targets made"
@@ -71,6 +72,13 @@ test: lint yosys
 .PHONY: test-full
 test-full: lint yosys
 	$(BIN)/pytest -n 2 -m "not bench"
+
+# As the random networks of the suite, whose numbers are fixed.
+SEED  := $(shell date +%s)
+COUNT := 400
+.PHONY: random
+random: lint yosys
+	$(BIN)/pytest -n 2 tests/sim/test_random_networks.py --random $(SEED) $(COUNT)
 
 # One at a time: the machine is theirs.
 .PHONY: bench

@@ -61,11 +61,11 @@ def float_operators(path: Path) -> list[str]:
 
 def _clip_integers(nodes: list[onnx.NodeProto],
                    names: Collection[str]) -> Iterator[onnx.NodeProto]:
-    """Skip the activations before the tensors ``names``, and clip these instead."""
+    """Skip the activations before the QuantizeLinears of the tensors ``names``, and clip these instead."""
     producers = {name: node for node in nodes for name in node.output}
     for node in nodes:
         yield node
-        if (name := next(iter(node.output), "")) in names:
+        if node.op_type == "QuantizeLinear" and (name := node.output[0]) in names:
             while producers[node.input[0]].op_type in _ACTIVATIONS:
                 node.input[0] = producers[node.input[0]].input[0]
             node.output[0] = f"{name}/unlimited"

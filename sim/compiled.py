@@ -28,7 +28,7 @@ from headrace.sim.beats import Beats, Pattern, Progress, hang, pattern, row_byte
 HARNESS = Path(__file__).with_name("harness.cc")
 
 # Without NDEBUG, an address beyond a memory ends the process, even where nobody looks at the result.
-FLAGS = ("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-DNDEBUG", "-DCXXRTL_NDEBUG", "-w",
+FLAGS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-DNDEBUG", "-DCXXRTL_NDEBUG", "-w",
          "-fno-sanitize=all")
 
 _DONE, _HANG, _STOPPED, _NO_PORT, _MIXED_WIRE, _LOOP = range(6)
@@ -150,14 +150,16 @@ def _beats(entry: _Stream) -> Beats:
     return Beats(cycle, payload.reshape(count, width))
 
 
-def compile(hierarchy: Hierarchy, *, cache: Path | None = None) -> Simulation:
+def compile(hierarchy: Hierarchy, *, optimise: bool = True, cache: Path | None = None) -> Simulation:
     """Compile a netlist, or take it from the cache.
 
     Parameters
     ----------
     hierarchy : :class:`Hierarchy`
         A netlist whose top module has streams for ports, ``{name}__valid`` and so on. Build it with
-        ``fast_rings``.
+        ``fast_rings`` if nothing is to be learned of rings as they are written.
+    optimise : :class:`bool`
+        Take time for a fast run: not worth it for a few thousand cycles of a small network.
     cache : :class:`Path`
         Folder of what was compiled before; by default in the user's cache folder.
 
@@ -167,21 +169,22 @@ def compile(hierarchy: Hierarchy, *, cache: Path | None = None) -> Simulation:
         If there is no Yosys or no C++ compiler, or one of them fails.
     """
     folder = cache or platformdirs.user_cache_path("headrace") / "simulations"
+    flags = (*FLAGS, "-O1" if optimise else "-O0")
     key = hashlib.sha256("\0".join([
         cxxrtl.netlist(hierarchy), Path(cxxrtl.__file__).read_text(), HARNESS.read_text(), yosys.version(),
-        *compiler(), _compiler_version(), *FLAGS]).encode()).hexdigest()
+        *compiler(), _compiler_version(), *flags]).encode()).hexdigest()
     library = folder / f"{key[:40]}.so"
     if not library.exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as temporary:
-                _build(hierarchy, Path(temporary)).replace(library)
+                _build(hierarchy, Path(temporary), flags).replace(library)
         except OSError as error:
             raise HeadraceError(f"cannot write {folder}: {error.strerror}") from error
     return Simulation(library, cxxrtl.streams(hierarchy))
 
 
-def _build(hierarchy: Hierarchy, folder: Path) -> Path:
+def _build(hierarchy: Hierarchy, folder: Path, flags: Sequence[str]) -> Path:
     jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name, text in cxxrtl.generate(hierarchy, parts=jobs).items():
         (folder / name).write_text(text)
@@ -189,7 +192,7 @@ def _build(hierarchy: Hierarchy, folder: Path) -> Path:
     objects = [str(folder / f"{source.stem}.o") for source in sources]
     include = yosys.share() / "include" / "backends" / "cxxrtl" / "runtime"
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda pair: _run("-c", *FLAGS, f"-I{include}", str(pair[0]), "-o", pair[1]),
+        list(pool.map(lambda pair: _run("-c", *flags, f"-I{include}", str(pair[0]), "-o", pair[1]),
                       zip(sources, objects, strict=True)))
     _run("-shared", *objects, "-o", str(folder / "simulation.so"))
     return folder / "simulation.so"

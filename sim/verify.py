@@ -11,6 +11,7 @@ from headrace.gen.graph import Graph, Tensor
 from headrace.gen.plan import Plan
 from headrace.hdl.hierarchy import Hierarchy
 from headrace.hdl.network import Network
+from headrace.hdl.ring import REGISTERS
 from headrace.hdl.rows import RowFormat
 from headrace.sim import amaranth_run, compiled, reference
 from headrace.sim.beats import Beats, Pattern, Progress, always
@@ -20,6 +21,9 @@ Engine = Literal["cxxrtl", "amaranth"]
 
 DEADLINE = 100_000
 """Cycles without any transfer after which a network counts as hung."""
+
+SHORT = 10_000
+"""Cycles up to which a compiled run is over sooner than the compiler is with its optimisation."""
 
 
 @dataclass(frozen=True)
@@ -99,21 +103,33 @@ def run(graph: Graph, plan: Plan, x: Integers, *, engine: Engine = "cxxrtl", val
     :exc:`HeadraceError`
         If a tool is missing or the hardware hangs.
     """
-    return Hardware(graph, plan, engine=engine).run(x, valid=valid, ready=ready, progress=progress)
+    long = plan.first_frame_latency + len(x) * plan.cycles_per_frame > SHORT
+    hardware = Hardware(graph, plan, engine=engine, optimise=long)
+    return hardware.run(x, valid=valid, ready=ready, progress=progress)
 
 
 class Hardware:
-    """What :py:`run()` runs, made once to be run several times."""
+    """What :py:`run()` runs, made once to be run several times.
 
-    def __init__(self, graph: Graph, plan: Plan, *, engine: Engine = "cxxrtl") -> None:
+    Parameters
+    ----------
+    rings : :class:`str` or None
+        What rings are made of, as `build` writes them; None for rings that are simulated fast. In Amaranth's
+        simulator they are registers.
+    optimise : :class:`bool`
+        Compile for a long run.
+    """
+
+    def __init__(self, graph: Graph, plan: Plan, *, engine: Engine = "cxxrtl", rings: str | None = None,
+                 optimise: bool = True) -> None:
         self._graph, self._plan = graph, plan
         self._network = elaborate.network(graph, plan)
         self._streams = self._network.streams()
         self._compiled: compiled.Simulation | None = None
         if engine == "cxxrtl":
-            hierarchy = Hierarchy(fast_rings=True)
+            hierarchy = Hierarchy(fast_rings=rings is None, rings=rings or REGISTERS)
             hierarchy.build(self._network, probes=probes(self._network))
-            self._compiled = compiled.compile(hierarchy)
+            self._compiled = compiled.compile(hierarchy, optimise=optimise)
 
     def run(self, x: Integers, *, valid: Pattern = always, ready: Pattern = always,
             progress: Progress | None = None) -> Result:

@@ -7,6 +7,11 @@ from small_models import branches, every_operator
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--random", nargs=2, type=int, metavar=("FIRST", "COUNT"),
+                     help="the random networks of these numbers instead of those of the suite")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real networks and images, which is no part of the repository."""

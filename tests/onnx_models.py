@@ -70,6 +70,16 @@ class QdqModel:
             raw += "_act"
         return self.quantise(raw, q, name=name)
 
+    def gemm(self, x: str, weight: np.ndarray, q: Q, *, name: str, **options: Any) -> str:
+        """A Gemm of the flattened image; ``weight`` is [outputs, inputs]."""
+        same = self.quantisations[x]
+        flat = self.quantise(self.node("Flatten", [x], f"{name}_flat"), same)
+        return self.conv(flat, weight, q, name=name, operator="Gemm", transB=1, **options)
+
+    def requantise(self, x: str, q: Q, *, name: str) -> str:
+        """Another scale and zero point, and nothing else."""
+        return self.quantise(x, q, name=name)
+
     def node(self, operator: str, inputs: Sequence[str], output: str, *, name: str | None = None,
              **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, list(inputs), [output],

@@ -13,9 +13,9 @@ from headrace.gen.onnx_normalise import judged
 from headrace.sim import oracle
 from onnx_forms import assert_alike, assert_exact, finish, images, random
 from onnx_models import Q, QdqModel, refusal
+from qoperator_models import MS, QOperatorModel
 
 X, Y = Q(0.03, 120), Q(0.4, 7)
-MS = "com.microsoft"
 ONES = np.ones((4, 4, 1, 1), np.int8)
 
 
@@ -116,27 +116,6 @@ def test_concat_without_whole_triples(tmp_path: Path) -> None:
     assert refusal(model, tmp_path, output="y") == (
         "com.microsoft.QLinearConcat 'y': has 4 inputs; scale and zero point of the output, and three for "
         "each tensor are supported")
-
-
-class QOperatorModel(QdqModel):
-    """With integers all through; ``parameters`` are shared by name."""
-
-    def q(self, name: str, q: Q) -> list[str]:
-        return [name, *self.parameters(name, q.scale, q.zero_point, q.dtype)]
-
-    def w(self, name: str, values: np.ndarray, scale: object, zero: object = 0) -> list[str]:
-        scale = np.asarray(scale, np.float32)
-        self.constant(name, values)
-        return [name, *self.parameters(name, scale, np.broadcast_to(zero, scale.shape), values.dtype)]
-
-    def linear(self, operator: str, inputs: list[str], y: str, q: Q, *last: str, domain: str = "",
-               **attributes: object) -> str:
-        return self.node(operator, [*inputs, *self.q(y, q)[1:], *last], y, domain=domain, **attributes)
-
-    def proto(self) -> onnx.ModelProto:
-        model = super().proto()
-        model.opset_import.append(helper.make_opsetid(MS, 1))
-        return model
 
 
 def integer_input(q: Q, shape: tuple[int, ...] = (4, 7, 6)) -> QOperatorModel:

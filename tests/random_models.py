@@ -1,0 +1,103 @@
+"""Random networks as ONNX files, in either form of quantisation; numbers follow from a seed."""
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx_models import Q, QdqModel
+from qoperator_models import QOperatorModel
+from random_networks import Layer, Network, Shape
+
+
+def save(network: Network, path: Path) -> Path:
+    """Write the network as an ONNX file."""
+    return _Builder(network).build().save(path)
+
+
+class _Builder:
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.model = QOperatorModel() if network.operators else QdqModel()
+        self.rng = np.random.default_rng(network.seed)
+        self.least = np.iinfo(network.dtype).min
+        self.count = 0
+
+    def build(self) -> QdqModel:
+        network, shape = self.network, self.network.shape
+        x = self.model.input(shape, self.q(0.02, network), real=network.real)
+        for layer in network.layers:
+            x = self.layer(layer, x, shape)
+            shape = layer.output(shape)
+        vector = any(layer.kind == "gemm" for layer in network.layers)
+        self.model.output(x, shape[:1] if vector else shape)
+        return self.model
+
+    def q(self, scale: float, layer: Layer | Network) -> Q:
+        return Q(scale, self.least + layer.zero_point, self.network.dtype)
+
+    def scale(self, about: float, spread: float = 1.0) -> float:
+        value = about * 2.0 ** self.rng.uniform(-spread, spread)
+        return float(2.0 ** np.round(np.log2(value)) if self.network.powers_of_two else np.float32(value))
+
+    def layer(self, layer: Layer, x: str, shape: Shape) -> str:
+        self.count += 1
+        name, q = f"l{self.count}", self.model.quantisations[x]
+        made = q if layer.keep else self.q(self.scale(q.scale), layer)
+        window = dict(kernel_shape=layer.kernel, strides=layer.stride, pads=layer.pads)
+        match layer.kind:
+            case "dense" | "depthwise" | "gemm":
+                return self.conv(layer, x, shape, name)
+            case "max":
+                return self.model.operator("MaxPool", [x], q, name=name, **window)
+            case "average":
+                return self.model.operator("AveragePool", [x], made, name=name, count_include_pad=1, **window)
+            case "global":
+                return self.model.operator("GlobalAveragePool", [x], made, name=name)
+            case "leaky":
+                alpha = float(self.rng.choice((0.1, 0.25, -0.5)))
+                return self.model.operator("LeakyRelu", [x], made, name=name, alpha=alpha)
+            case "requantise":
+                return self.model.requantise(x, made, name=name)
+            case "resize":
+                factors = self.model.constant(f"{name}_factors", np.array([1, 1, *layer.factors], np.float32))
+                return self.model.operator("Resize", [x, "", factors], q, name=name, mode="nearest",
+                                           coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+        others = [self.chain(body, x, shape) for body in layer.bodies]
+        first, *rest = [self.model.quantisations[other] for other in others]
+        if layer.kind == "concat":
+            about = max(each.scale for each in (first, *rest))
+            made = first if layer.keep else self.q(self.scale(about), layer)
+            return self.model.operator("Concat", others, made, name=name, axis=1)
+        made = q if layer.keep else self.q(self.scale(q.scale + first.scale), layer)
+        return self.model.operator("Add", [*others, x] if layer.swap else [x, *others], made, name=name)
+
+    def chain(self, body: tuple[Layer, ...], x: str, shape: Shape) -> str:
+        for layer in body:
+            x = self.layer(layer, x, shape)
+            shape = layer.output(shape)
+        return x
+
+    def conv(self, layer: Layer, x: str, shape: Shape, name: str) -> str:
+        rng, q = self.rng, self.model.quantisations[x]
+        depth = 1 if layer.kind == "depthwise" else shape[0]
+        size = (layer.outputs, prod(shape)) if layer.kind == "gemm" else (layer.outputs, depth, *layer.kernel)
+        half = 1 << layer.weight_bits - 1
+        weight, zero = rng.integers(-half, half, size).astype(np.int8), 0
+        if self.network.form == "U8U8":
+            zero = int(rng.integers(half, 257 - half))
+            weight = (weight.astype(np.int16) + zero).astype(np.uint8)
+        if rng.random() < 0.3:
+            weight[rng.integers(layer.outputs)] = zero  # a dead channel
+        scales = np.array([self.scale(1 / half) for _ in range(layer.outputs)], np.float32)
+        factor = float(np.float32(q.scale) * scales.mean()) * half * np.sqrt(prod(size[1:]))
+        made = self.q(self.scale(factor, 2), layer)
+        options: dict[str, Any] = dict(
+            scale=scales if layer.per_channel else float(scales[0]), zero_point=zero, name=name, clip=None,
+            bias=rng.integers(-99 * half, 99 * half, layer.outputs) if layer.bias else None)
+        if layer.clip:
+            options["clip"] = "Relu" if layer.clip == "Relu" else (0.0, 60 * made.scale)
+        if layer.kind == "gemm":
+            return self.model.gemm(x, weight, made, **options)
+        return self.model.conv(x, weight, made, strides=layer.stride, pads=layer.pads,
+                               group=shape[0] if layer.kind == "depthwise" else 1, **options)

@@ -1,0 +1,73 @@
+"""Random options: everything that a user may ask of a plan, together."""
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Literal
+
+from hypothesis import strategies as st
+
+from headrace.gen.errors import HeadraceError
+from headrace.gen.graph import Graph
+from headrace.gen.info import info
+from headrace.gen.means import Keep, Means
+from headrace.gen.plan import Plan
+from headrace.gen.planner import default_budget, plan, unrolled
+from headrace.gen.synthesis import PAIRS, SERIAL
+from headrace.hdl.ring import BLOCKRAM, LUTRAM, REGISTERS
+
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+MOST_CYCLES = 12_000  # per frame, of a network that is slowed down
+MOST_UNROLLED = 300  # weights
+
+_SPEEDS = {"fastest": inf, "slowest": 0.02, "unrolled": 2.0}  # where a network is too large for the extreme
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `headrace plan` is asked for, and how the streams are driven."""
+
+    speed: float | Literal["fastest", "slowest", "unrolled"]  # in default budgets
+    fold: int | None
+    keep: Keep
+    rings: str
+    pipelined: bool
+    target: Literal["", "xc7", "ice40"]  # any; of pairs; of lanes that multiply bit by bit
+    stalls: bool
+
+
+@st.composite
+def every_option(draw: Draw) -> Options:
+    speeds = "fastest", "slowest", "unrolled", 0.02, 0.05, 0.2, 0.5, 1.0, 1.0, 2.0
+    return Options(
+        speed=draw(st.sampled_from(speeds)), fold=draw(st.sampled_from((None, None, None, 1, 2, 3, 8))),
+        keep=draw(st.sampled_from(("wide", "narrow"))),
+        rings=draw(st.sampled_from((REGISTERS, LUTRAM, BLOCKRAM))), pipelined=draw(st.booleans()),
+        target=draw(st.sampled_from(("", "xc7", "ice40"))), stalls=draw(st.booleans()))
+
+
+def planned(graph: Graph, options: Options) -> Plan:
+    """Plan as asked, or as near to it as is small enough to simulate."""
+    paired = options.target in PAIRS
+    means = Means(fold=options.fold, keep=options.keep, rings=options.rings, pipelined=options.pipelined,
+                  serial=options.target in SERIAL)
+    if options.speed == "unrolled" and info(graph).weights <= MOST_UNROLLED:
+        return unrolled(graph, paired=paired, pipelined=options.pipelined)
+    if options.speed == "slowest":
+        slowest = plan(graph, cycles=1 << 32, paired=paired, means=means)
+        if slowest.cycles_per_frame <= MOST_CYCLES:
+            return slowest
+    speed = options.speed if isinstance(options.speed, float) else _SPEEDS[options.speed]
+    cycles = int(min(default_budget(graph) / speed, MOST_CYCLES))
+    return as_fast(graph, max(cycles, 1), paired, means)
+
+
+def as_fast(graph: Graph, cycles: int, paired: bool, means: Means) -> Plan:
+    """Plan for so many cycles per frame, or for as many more as the planner's refusal names."""
+    try:
+        return plan(graph, cycles=cycles, paired=paired, means=means)
+    except HeadraceError as error:
+        least = re.search(r"allow at least (\d+)$", str(error))
+        assert least is not None, error
+        return plan(graph, cycles=int(least[1]), paired=paired, means=means)
