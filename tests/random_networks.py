@@ -108,8 +108,8 @@ def _layer(draw: Draw, shape: Shape, vector: bool) -> Layer:
         if not body or body[-1].outputs != shape[0]:
             before = _channels(body, shape), *shape[1:]
             body = (*body, draw(_operator("dense", before, outputs=shape[0], same=True)))
-        return Layer("residual", shape[0], draw(ZERO_POINTS), keep=draw(st.booleans()), swap=draw(st.booleans()),
-                     bodies=(body,))
+        return Layer("residual", shape[0], draw(ZERO_POINTS), keep=draw(st.booleans()),
+                     swap=draw(st.booleans()), bodies=(body,))
     bodies = [draw(_same_size(shape)) for _ in range(draw(st.integers(2, 3)))]
     if (sum(_channels(body, shape) for body in bodies)) > MAX_CHANNELS:
         bodies = bodies[:1] + [()]
