@@ -22,8 +22,8 @@ def cut(model: onnx.ModelProto, path: Path, tensor: str | None = None,
 
     The end is ``tensor``; what a QuantizeLinear reads or a DequantizeLinear makes stands for the quantised
     tensor. Else it is the last quantised tensor before the Softmax, LogSoftmax, ArgMax, DequantizeLinear, and
-    Sigmoid in real numbers, that come last. Nodes that do not contribute are left out, so that they may be
-    anything.
+    Sigmoid in real numbers, that come last. Nodes and inputs that do not contribute are left out, so that
+    they may be anything.
 
     Raises
     ------
@@ -98,9 +98,12 @@ def _ending(model: onnx.ModelProto, end: str) -> onnx.ModelProto:
     declared = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
     output = onnx.ValueInfoProto()
     output.CopyFrom(declared.get(end, onnx.ValueInfoProto(name=end)))
+    kept = needed(model.graph.node, {end})
+    read = {end, *(name for node in kept for name in node.input)}
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    del copy.graph.node[:], copy.graph.output[:]
-    copy.graph.node.extend(needed(model.graph.node, {end}))
+    del copy.graph.node[:], copy.graph.input[:], copy.graph.output[:]
+    copy.graph.node.extend(kept)
+    copy.graph.input.extend(value for value in model.graph.input if value.name in read)
     copy.graph.output.append(output)
     return copy

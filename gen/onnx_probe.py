@@ -1,16 +1,19 @@
 """An ONNX model altered so that ONNX Runtime shows every tensor, computed with integers."""
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from headrace.gen import onnx_cut, onnx_file
 from headrace.gen.graph import Graph
 from headrace.gen.onnx_normalise import judged
 
 _ACTIVATIONS = ("Relu", "Clip")
+_TYPES = {False: TensorProto.UINT8, True: TensorProto.INT8}  # by `signed`
+_QDQ = ("DequantizeLinear", "QuantizeLinear")
 _CLIP_OPSET = 12  # from here on, Clip takes 8-bit integers
 
 # What is exact even where ONNX Runtime keeps real numbers: nothing here rounds.
@@ -47,11 +50,57 @@ def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:
     copies = onnx.GraphProto(node=nodes).node
     for node in copies:
         node.ClearField("name")  # ONNX Runtime wants none twice
+    model.graph.initializer.extend(_explicit(copies, model.graph, graph))
     del model.graph.node[:]
     del model.graph.output[:]
     model.graph.node.extend(copies)
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     return bytes(model.SerializeToString())
+
+
+def _explicit(nodes: Iterable[onnx.NodeProto], model: onnx.GraphProto,
+              graph: Graph) -> list[onnx.TensorProto]:
+    """Give each QuantizeLinear and DequantizeLinear a zero point, and weights constants of their own.
+
+    ONNX Runtime knows its integer kernels by zero points, without `output_dtype`. It rewrites the constants
+    of weights, and fails where another node's were the same. Alters the nodes, and returns the constants that
+    they read anew.
+    """
+    known, made = {tensor.name: tensor for tensor in model.initializer}, list[onnx.TensorProto]()
+    types = {value.name: value.type.tensor_type.elem_type for value in model.input}
+    types.update((name, tensor.data_type) for name, tensor in known.items())
+    uses = Counter(name for node in nodes for name in node.input)
+
+    def add(tensor: onnx.TensorProto, name: str) -> str:
+        made.append(onnx.TensorProto())
+        made[-1].CopyFrom(tensor)
+        while (name := f"{name}'") in types:
+            pass
+        made[-1].name, types[name] = name, tensor.data_type
+        return name
+
+    for node in nodes:
+        source = next(iter(node.input), "")
+        kind = types.get(source, TensorProto.UINT8)
+        if node.op_type == "QuantizeLinear":
+            written = [attribute.i for attribute in node.attribute if attribute.name == "output_dtype"]
+            kind = next(filter(None, written), TensorProto.UINT8)
+            kept = [attribute for attribute in node.attribute if attribute.name != "output_dtype"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+        if node.op_type in _QDQ and not any(node.input[2:]):
+            zeros = np.zeros(known[node.input[1]].dims, helper.tensor_dtype_to_np_dtype(kind))
+            node.input[2:] = [add(numpy_helper.from_array(zeros), f"{node.output[0]}/zero")]
+        elif node.op_type in _QDQ:
+            kind = types[node.input[2]]
+        for name in node.output:
+            tensor = graph.tensors.get(name)
+            types[name] = kind if tensor is None else _TYPES[tensor.quantisation.signed]
+        if node.op_type == "DequantizeLinear" and source in known:
+            for index, name in enumerate(node.input):
+                if uses[name] > 1:
+                    node.input[index] = add(known[name], name)
+    return made
 
 
 def float_operators(path: Path) -> list[str]:

@@ -19,7 +19,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from headrace.gen import onnx_file
-from headrace.gen.errors import HeadraceError
+from headrace.gen.errors import HeadraceError, shorten
 from headrace.gen.onnx_file import quote, type_name
 from headrace.gen.onnx_import import MAX_ELEMENTS, load
 from headrace.gen.onnx_node import OnnxNode
@@ -33,6 +33,7 @@ METHODS = {"minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entr
            "percentile": CalibrationMethod.Percentile}
 _TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 MAX_TOTAL = 1 << 28  # elements of all tensors but constants
+_REASON = 400  # characters of a message
 _OPSET = 13  # DequantizeLinear per channel
 
 # What is computed with integers; what ends a network (Softmax, ...) stays real.
@@ -185,7 +186,7 @@ class FloatModel:
                 warnings.simplefilter("ignore")
                 yield
         except _FAILURES as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+            reason = shorten(str(error), _REASON) or type(error).__name__
             raise HeadraceError(f"{self.path}: ONNX Runtime cannot quantise it: {reason}") from error
         finally:
             logging.disable(before)

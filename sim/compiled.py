@@ -20,7 +20,7 @@ import numpy.typing as npt
 import platformdirs
 
 from headrace.gen import yosys
-from headrace.gen.errors import HeadraceError
+from headrace.gen.errors import HeadraceError, shorten
 from headrace.hdl.hierarchy import Hierarchy
 from headrace.sim import cxxrtl
 from headrace.sim.beats import Beats, Pattern, Progress, hang, pattern, row_bytes
@@ -203,7 +203,7 @@ def _run(*arguments: str) -> None:
     if done.returncode:
         lines = done.stderr.splitlines() or ["no message"]
         first = next((line for line in lines if "error" in line), lines[-1])
-        raise HeadraceError(f"the C++ compiler failed: {first.strip()[:300]}")
+        raise HeadraceError(f"the C++ compiler failed: {shorten(first, 300)}")
 
 
 @functools.cache

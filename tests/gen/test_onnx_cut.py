@@ -115,3 +115,14 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     for command in (["check", path, *inputs], ["sim", path, *inputs, "--engine", "amaranth"]):
         assert main(command) == 0
         assert "0 mismatches" in capsys.readouterr().out
+
+
+def test_inputs_that_the_part_does_not_need(tmp_path: Path) -> None:
+    path = Path(__file__).parents[1] / "data" / "two_inputs.onnx"
+    graph = assert_exact(path, cut="t_5_q")
+    assert graph.input == "t_1_q" and len(graph.nodes) == 1
+    assert message(path) == "2 graph inputs; networks with one are supported"
+    model = network()
+    model.input((9, 9), X, name="unused")
+    model.nodes = model.nodes[:-2]  # its QuantizeLinear and DequantizeLinear
+    assert_exact(model.save(tmp_path / "net.onnx"), cut="net/a_q")

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from headrace.gen.errors import HeadraceError
+from headrace.gen import onnx_probe
+from headrace.gen.errors import HeadraceError, shorten
 from headrace.gen.onnx_import import load
 from headrace.sim import oracle, reference
+from onnx_forms import images
 from onnx_models import Q, QdqModel
 
 NETWORKS = [
@@ -227,3 +229,62 @@ def test_extreme_input_scale(tmp_path: Path) -> None:
     model.operator("GlobalAveragePool", [model.input((4, 8, 8), q)], q, name="g")
     with pytest.raises(HeadraceError, match="^input scale 3e.38 is too extreme for float inputs$"):
         mismatches(model, tmp_path, "g_dq", 1)
+
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.mark.parametrize("name", ["shared_zero", "shared_weights"])
+def test_weights_may_share_constants(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime fails on such files as they are: its copy has constants of their own for each."""
+    path = DATA / f"{name}.onnx"
+    graph = load(path)
+    assert set(oracle.compare(graph, path, images(graph)).values()) == {0}
+    monkeypatch.setattr(onnx_probe, "_explicit", lambda *_: [])
+    with pytest.raises(HeadraceError, match="ONNX Runtime cannot run it: .* Attempt to replace the existing"):
+        oracle.compare(graph, path, images(graph))
+
+
+@pytest.mark.parametrize("operator", ["Conv", "MatMul"])
+def test_a_weight_used_twice(tmp_path: Path, operator: str) -> None:
+    """By two DequantizeLinears that share scale, zero point and all."""
+    rng, model, q = np.random.default_rng(2), QdqModel(), Q(0.03, 3)
+    weight = values(rng, np.int8, 4, 4) if operator == "MatMul" else values(rng, np.int8, 4, 4, 1, 1)
+    x = model.input((4,) if operator == "MatMul" else (4, 5, 6), q)
+    for name in "ab":
+        scale, zero = model.parameters("w", 0.01, 0, np.int8)
+        model.node("DequantizeLinear", [model.constant("w_q", weight), scale, zero], f"w{name}")
+        x = model.operator(operator, [x, f"w{name}"], q, name=name)
+    assert mismatches(model, tmp_path, "b_dq", 5) == {"x_q": 0, "a_q": 0, "b_q": 0}
+
+
+def test_types_without_zero_points() -> None:
+    """`output_dtype` says what QuantizeLinear makes."""
+    path = DATA / "output_dtype.onnx"
+    graph = load(path)
+    assert all(tensor.quantisation.signed for tensor in graph.tensors.values())
+    assert set(oracle.compare(graph, path, images(graph)).values()) == {0}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_no_zero_points_at_all(tmp_path: Path, dtype: type) -> None:
+    """Nor of weights, behind a Flatten and a MaxPool."""
+    rng, q = np.random.default_rng(1), Q(0.03, 0, dtype)
+    model = QdqModel(opset=21)
+    x = model.input((3, 4, 4), q, real=dtype is np.uint8)
+    x = model.conv(x, values(rng, np.int8, 4, 3, 1, 1), q, name="a", clip="Relu", bias=np.arange(4))
+    x = model.operator("MaxPool", [x], q, name="m", kernel_shape=[2, 2])
+    flat = model.quantise(model.node("Flatten", [x], "f"), q)
+    model.conv(flat, values(rng, np.int8, 3, 36), q, name="y", operator="Gemm", transB=1)
+    for node in model.nodes:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            del node.input[2]
+            if node.op_type == "QuantizeLinear" and dtype is np.int8:
+                node.attribute.append(helper.make_attribute("output_dtype", 3))
+    assert set(mismatches(model, tmp_path, "y_dq", 5).values()) == {0}
+
+
+def test_shorten() -> None:
+    assert shorten("  one two three\nfour", 100) == "one two three"
+    assert shorten("one two three", 10) == "one two …" and shorten("", 10) == ""
+    assert shorten("onetwothree", 5) == "onetw"
