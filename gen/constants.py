@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from amaranth import Shape
 
-from headrace.gen import ranges, requantise, requantise_add
-from headrace.gen.graph import Add, Concat, Graph, Lookup, Pool, Upsample
+from headrace.gen import reach, requantise, requantise_add
+from headrace.gen.graph import Add, Graph
 from headrace.gen.ranges import Range
 from headrace.hdl.requantisation import AddRequantisation, Requantisation
 
@@ -47,27 +47,16 @@ class Constants:
 
 @lru_cache(maxsize=1)  # hardware and proof are made from the same
 def find(graph: Graph) -> Constants:
-    """Find the constants of every node, in order, so that the ranges of its inputs are known."""
-    found = Constants({}, {}, {}, {graph.input: ranges.whole(graph.tensors[graph.input])})
-    for node in graph.nodes:
-        x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
-        inputs = [found.ranges[name] for name in node.inputs]
-        match node:
-            case Add():
-                second = graph.tensors[node.inputs[1]]
-                addition = found.adds[node.name] = requantise_add.add(node, x, second, y)
-                made = Range(*(addition.model(a, b) for a, b in (
-                    (inputs[0].lo, inputs[1].lo), (inputs[0].hi, inputs[1].hi))))
-            case Pool(kind="max") | Upsample():
-                made = inputs[0].clip(node.lo, node.hi)
-            case Concat():
-                made = Range(np.concatenate([each.lo for each in inputs]),
-                             np.concatenate([each.hi for each in inputs]))
-            case Lookup():
-                made = ranges.looked_up(node, x, inputs[0])
-            case _:
-                sums = found.reach[node.name] = ranges.sums(node, x, inputs[0])
-                scaling = found.sums[node.name] = requantise.search(requantise.rule(node, x, y, sums))
-                made = Range(scaling.model(sums.lo), scaling.model(sums.hi))
-        found.ranges[node.output] = made
-    return found
+    """Find the constants of every node, for what it can reach.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If a sum can leave int32.
+    """
+    reached, tensors = reach.find(graph), graph.tensors
+    return Constants(
+        sums={name: requantise.search(rule) for name, rule in reached.rules.items()},
+        adds={node.name: requantise_add.add(node, *(tensors[name] for name in (*node.inputs, node.output)))
+              for node in graph.nodes if isinstance(node, Add)},
+        reach=reached.sums, ranges=reached.values)

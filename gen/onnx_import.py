@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from headrace.gen import names, onnx_cut, onnx_file
+from headrace.gen import names, onnx_cut, onnx_file, reach
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph, Lookup, Node, Quantisation, Tensor
 from headrace.gen.onnx_file import quote, type_name
@@ -46,11 +46,16 @@ def load(path: str | PathLike[str], cut: str | None = None) -> Graph:
     Raises
     ------
     :exc:`HeadraceError`
-        If the file is damaged, not quantised, or contains what is not supported.
+        If the file is damaged, not quantised, or contains what is not supported, or if a sum can leave int32.
     """
     path = Path(path)
     model, host = onnx_cut.cut(onnx_file.read(path), path, cut)
-    return replace(_Importer(path, normalise(model, path).graph).run(), host=host)
+    graph = replace(_Importer(path, normalise(model, path).graph).run(), host=host)
+    try:
+        reach.find(graph)
+    except HeadraceError as error:
+        raise HeadraceError(f"{path}: {error}") from error
+    return graph
 
 
 class _Importer:

@@ -10,6 +10,8 @@ import numpy as np
 from headrace.gen.graph import Conv, GlobalAveragePool, Lookup, Pool, Tensor
 from headrace.gen.rules import Integers
 
+_CHUNK = 1 << 20  # weights looked at at once
+
 
 @dataclass(frozen=True, eq=False)
 class Range:
@@ -55,7 +57,12 @@ def sums(node: Conv | Pool | GlobalAveragePool, x: Tensor, inputs: Range) -> Ran
         return Range(inputs.lo * node.window.taps, inputs.hi * node.window.taps)
     outputs, depth, *_ = node.weight.shape
     group = np.arange(outputs) // (outputs // node.groups)
-    channels = group[:, None] * depth + np.arange(depth)
-    weight = node.weight.reshape(outputs, depth, -1).astype(np.int64)
-    low, high = weight * inputs.lo[channels][..., None], weight * inputs.hi[channels][..., None]
-    return Range(np.minimum(low, high).sum((1, 2)), np.maximum(low, high).sum((1, 2)))
+    lo, hi = (each.reshape(node.groups, depth) for each in (inputs.lo, inputs.hi))
+    low, high = np.zeros((2, outputs), np.int64)
+    count = max(1, _CHUNK // node.weight[0].size)
+    for part in (slice(start, start + count) for start in range(0, outputs, count)):
+        weight = node.weight[part].reshape(-1, depth, node.window.taps)
+        up, down = np.maximum(weight, 0).sum(2, np.int64), np.minimum(weight, 0).sum(2, np.int64)
+        low[part] = (up * lo[group[part]] + down * hi[group[part]]).sum(1)
+        high[part] = (up * hi[group[part]] + down * lo[group[part]]).sum(1)
+    return Range(low, high)

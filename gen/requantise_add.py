@@ -21,10 +21,15 @@ _BANDS = range(1, 21)  # tie bands, 2**-band of a step
 _NEIGHBOURS = sorted(product(range(-2, 3), repeat=2), key=lambda by: abs(by[0]) + abs(by[1]))
 
 
+def rule(node: Add, a: Tensor, b: Tensor, y: Tensor) -> AddRule:
+    """Return the rule of an addition."""
+    zero_points = a.quantisation.zero_point, b.quantisation.zero_point, y.quantisation.zero_point
+    return AddRule(node.factors, zero_points, node.lo, node.hi)
+
+
 def add(node: Add, a: Tensor, b: Tensor, y: Tensor) -> AddRequantisation:
     """Find the constants of an addition, and prove them."""
-    zero_points = a.quantisation.zero_point, b.quantisation.zero_point, y.quantisation.zero_point
-    return search(AddRule(node.factors, zero_points, node.lo, node.hi), a.quantisation, b.quantisation)
+    return search(rule(node, a, b, y), a.quantisation, b.quantisation)
 
 
 def search(rule: AddRule, a: Quantisation, b: Quantisation) -> AddRequantisation:

@@ -166,6 +166,26 @@ def test_matrices_equal_qdq(tmp_path: Path, operator: str, transposed: int) -> N
     assert_alike(assert_exact(model.save(tmp_path / "o.onnx")), finish(plain, tmp_path / "p.onnx", "y_dq"))
 
 
+@pytest.mark.parametrize("operator", ["QGemm", "QLinearConv"])
+def test_sums_beyond_int32(tmp_path: Path, operator: str) -> None:
+    """Refused where ONNX Runtime's kernels would wrap."""
+    weight = np.ones((1, 4, 1, 1), np.int8)
+    for over in (False, True):
+        model = integer_input(X, (4,) if operator == "QGemm" else (4, 7, 6))
+        bias = model.constant("b", np.array([(1 << 31) - 1 - 4 * (255 - X.zero_point) + over], np.int32))
+        x = model.q("x", X)
+        if operator == "QGemm":
+            inputs = [*x, *model.w("w", weight.reshape(1, 4), 0.01), bias, *model.q("y", Y)[1:]]
+            model.node("QGemm", inputs, "y", domain=MS, transB=1)
+        else:
+            model.linear("QLinearConv", [*x, *model.w("w", weight, 0.01)], "y", Y, bias)
+        if over:
+            assert "; sums within int32 are supported, " in refusal(model, tmp_path, output="y")
+        else:
+            model.outputs.append(helper.make_tensor_value_info("y", 2, None))
+            assert_exact(model.save(tmp_path / "o.onnx"))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 def test_integers_between(tmp_path: Path, dtype: type) -> None:
     """MaxPool, Clip, Pad and Transposes that cancel, on integers; the graph equals that of real numbers."""
