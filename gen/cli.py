@@ -138,33 +138,38 @@ def _check(options: Any) -> int:
     from headrace.sim import oracle
     graph = load(options.model, options.cut)
     x = _inputs(options, graph)
-    counts = oracle.compare(graph, options.model, x, cut=options.cut)
-    mismatches = sum(counts.values())
-    content = {"frames": len(x), "mismatches": mismatches, "tensors": counts}
-    _show(options, content, lambda: report.check_table(graph, counts, len(x)))
+    found = oracle.judge(graph, options.model, x, cut=options.cut)
+    mismatches = sum(found.mismatches.values())
+    content = {"frames": len(x), "mismatches": mismatches, "tensors": found.mismatches,
+               "ties": {name: count for name, count in found.ties.items() if count}}
+    _show(options, content, lambda: report.check_table(graph, found, len(x)))
     return 1 if mismatches else 0
+
+
+def _score(options: Any, graph: Any, x: Any, outputs: Any) -> Any:
+    """Compare outputs with what the inputs' file says of the whole network's."""
+    from headrace.sim.score import score
+    return score(graph, [] if options.cut else options.inputs, x, outputs, model=options.model)
 
 
 def _sim(options: Any) -> int:
     from headrace.sim import verify
-    from headrace.sim.score import score
     graph = load(options.model, options.cut)
     x = _inputs(options, graph)
     layout = _planned(options, graph)
     with of_a_simulation(f"simulating {len(x)} frames") as progress:
         result = verify.run(graph, layout, x, engine=options.engine, progress=progress)
-    answers = score(graph, [] if options.cut else options.inputs, result.output)  # those of the whole network
+    answers = _score(options, graph, x, result.output)
     _show(options, result.to_json() | answers.to_json() | _rate(options, layout),
           lambda: report.with_lines(report.simulation_table(result, layout, answers),
                                     _rate_lines(options, layout)))
     if result.first is not None:
         print(f"headrace: hardware and reference differ first in {result.first}", file=sys.stderr)
-    return 1 if sum(result.mismatches.values()) or answers.differing else 0
+    return 1 if sum(result.mismatches.values()) or answers.wrong else 0
 
 
 def _run(options: Any) -> int:
     from headrace.sim import reference
-    from headrace.sim.score import score
     graph = load(options.model, options.cut)
     x = _inputs(options, graph)
     image, result = graph.tensors[graph.input], graph.tensors[graph.output]
@@ -173,12 +178,12 @@ def _run(options: Any) -> int:
           of_things(f"running {len(x)} frames") as progress):
         client = Client(port, image=image, result=result, attempts=options.attempts)
         outputs = client.run(x, progress=progress)
-    answers = score(graph, [] if options.cut else options.inputs, outputs)
+    answers = _score(options, graph, x, outputs)
     content = {"frames": len(x), "repeated": client.repeated, "results": outputs.tolist()} | answers.to_json()
     if options.check:
         content["mismatches"] = int((outputs != reference.run(graph, x)[graph.output]).sum())
     _show(options, content, lambda: report.board_table(outputs, content))
-    return 1 if content.get("mismatches") or answers.differing else 0
+    return 1 if content.get("mismatches") or answers.wrong else 0
 
 
 def _quantize(options: Any) -> int:

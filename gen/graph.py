@@ -79,12 +79,12 @@ class Pool:
     """Maximum or average of a window.
 
     ``max`` ignores what is outside the image and keeps the quantisation; its inputs already lie within
-    ``lo`` and ``hi``. ``average`` counts the
-    input's zero point there: ``y = sat(rint(f32(sum(x - x_zp)) * multiplier + zero_point))``, all in
-    float32. The zero point is added *before* rounding, as in `Add`. ONNX Runtime has no integer
-    kernel here: it adds up ``(x - x_zp) * x_scale`` in float32, so that its rounding of an exact tie
-    depends on the order of the elements. No function of the sum reproduces that; this one differs
-    from it at ties only, by 1.
+    ``lo`` and ``hi``. ``average`` counts the input's zero point there:
+    ``y = sat(rint(sum(x - x_zp) * x_scale / taps / y_scale + y_zp))``, in float32 but for the sum, which is
+    exact. The zero point is added *before* rounding, as in `Add`. ONNX Runtime has no integer kernel here: it
+    does the same, but multiplies before it adds up, and so rounds every addend and every partial sum. Where
+    float32 holds these as they are both are equal; else they differ by one where that rounding decides on
+    which side of half a step a mean lies (:mod:`headrace.sim.ties`). No function of the sum reproduces that.
     """
 
     name: str
@@ -92,7 +92,6 @@ class Pool:
     output: str
     kind: Literal["max", "average"]
     window: Window
-    multiplier: np.float32  # 1 for `max`
     lo: int
     hi: int
 

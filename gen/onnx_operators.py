@@ -28,6 +28,7 @@ from headrace.gen.onnx_values import (
 
 MAX_RATIO = 1 << 16  # of an addend's scale to the sum's; a single step saturates long before
 _RANK = 4  # of an image, with the batch
+_LARGEST = 255  # of an activation, without its zero point
 
 
 def add(node: OnnxNode, args: Arguments) -> Result:
@@ -76,12 +77,11 @@ def pool(node: OnnxNode, args: Arguments, *, kind: Literal["max", "average"]) ->
     shape = x.shape[0], *moves.output_size(*x.shape[1:])
     if kind == "max":
         return Movement(node, shape, shape, (x,), lambda inputs, y, lo, hi: Pool(
-            "", (inputs[0],), y, kind=kind, window=moves, multiplier=np.float32(1), lo=lo, hi=hi))
+            "", (inputs[0],), y, kind=kind, window=moves, lo=lo, hi=hi))
 
     def make(y: Tensor, lo: int, hi: int) -> Node:
-        multiplier = _average_multiplier(node, x.tensor, y, prod(moves.kernel))
-        return Pool("", (x.tensor.name,), y.name, kind=kind, window=moves, multiplier=multiplier,
-                    lo=lo, hi=hi)
+        _check_mean(node, x.tensor.quantisation.scale, moves.taps)
+        return Pool("", (x.tensor.name,), y.name, kind=kind, window=moves, lo=lo, hi=hi)
 
     return Result(node, shape, shape, make)
 
@@ -94,19 +94,21 @@ def global_average_pool(node: OnnxNode, args: Arguments) -> Result:
         raise node.error(f"reads {describe(x.shape)}; an image (1, C, H, W) is supported")
 
     def make(y: Tensor, lo: int, hi: int) -> Node:
-        multiplier = _average_multiplier(node, x.tensor, y, prod(x.shape[1:]))
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):
+            divisor = np.float32(y.quantisation.scale) * np.float32(prod(x.shape[1:]))
+            multiplier = np.float32(np.float32(x.tensor.quantisation.scale) / divisor)
+        check_multiplier(node, np.array(multiplier))
         return GlobalAveragePool("", (x.tensor.name,), y.name, multiplier=multiplier, lo=lo, hi=hi)
 
     shape = x.shape[0], 1, 1
     return Result(node, shape, shape, make)
 
 
-def _average_multiplier(node: OnnxNode, x: Tensor, y: Tensor, count: int) -> np.float32:
-    with np.errstate(over="ignore", under="ignore", divide="ignore"):
-        divisor = np.float32(y.quantisation.scale) * np.float32(count)
-        multiplier = np.float32(np.float32(x.quantisation.scale) / divisor)
-    check_multiplier(node, np.array(multiplier))
-    return multiplier
+def _check_mean(node: OnnxNode, scale: float, count: int) -> None:
+    """Insist that float32 holds the mean of a window with full precision, whatever the values."""
+    limits = np.finfo(np.float32)
+    if scale * _LARGEST * count > float(limits.max) or scale / count < float(limits.tiny):
+        raise node.error(f"its input's scale {scale:g} takes the mean of {count} values beyond float32")
 
 
 def reshape(node: OnnxNode, args: Arguments) -> Activation:

@@ -5,7 +5,6 @@ import numpy as np
 
 from headrace.gen.part import Part, columns_of, controlled
 from headrace.gen.parts_control import Control
-from headrace.hdl.requantisation import AddRequantisation
 from headrace.hdl.scale import Requantise, Scale
 from headrace.hdl.scale_lane import WIDEST_IN_LOGIC, Digits
 from headrace.hdl.steps import SCALE_STAGES
@@ -49,14 +48,14 @@ def scale(module: str, layer: Scale) -> Iterator[Part]:
     if digits.steps > 1:
         total, partial = max(total, digits.partial_width + digits.width), digits.partial_width
     tie = form.tie is not None
-    corrections = len(form.corrections) if isinstance(form, AddRequantisation) else 0
     yield Part(
         module=f"{module}__lane", kind="scale-lane", copies=y.lanes, products=products,
         state=stages + partial + (tie and digits.steps > 1), absorbed=partial if products else 0, features={
             "one": 1, "digits": sum(operands) * digits.width if narrow else 0,
             "add": total * len(operands),
             "quotient": max(1, digits.top_width - (form.shift - digits.dropped)),
-            "tie": tie * digits.width, "exceptions": broadcast * sum(operands), "corrections": corrections})
+            "tie": tie * digits.width, "exceptions": broadcast * sum(operands),
+            "corrections": len(digits.fixed)})
 
 
 def _scale_stages(digits: Digits) -> tuple[int, int]:
@@ -72,7 +71,7 @@ def _scale_stages(digits: Digits) -> tuple[int, int]:
         total = max(total, digits.partial_width + digits.width)
     product = min(total, max(operands) + digits.width + len(operands))
     least = form.shift if form.tie is None else form.tie  # bits below it are dropped
-    corrections = exceptions + (isinstance(form, AddRequantisation) and bool(form.corrections))
+    corrections = exceptions + bool(digits.fixed)
     return told, sum(operands) + product + total - max(0, least - digits.dropped) + 1 + 4 * corrections
 
 

@@ -77,13 +77,19 @@ def proof_summary(proof: Proof) -> str:
             f"{total['multiplier_bits']} bits; all proved on all {total['cases']:,} reachable sums and pairs")
 
 
-def check_table(graph: Graph, counts: Mapping[str, int], frames: int) -> Any:
-    table = _table("tensor", "values", "mismatches")
-    for name, count in counts.items():
+def check_table(graph: Graph, found: Any, frames: int) -> Any:
+    ties = sum(found.ties.values())
+    table = _table("tensor", "values", "mismatches", *["ties"] * (ties > 0))
+    for name, count in found.mismatches.items():
         channels, height, width = graph.tensors[name].shape
-        table.add_row(name, f"{frames * channels * height * width:,}", str(count))
-    return Group(table, f"{frames} frames, {sum(counts.values())} mismatches between the integer reference "
-                 f"and ONNX Runtime in {len(counts)} tensors")
+        table.add_row(name, f"{frames * channels * height * width:,}", str(count),
+                      *[str(found.ties[name] or "")] * (ties > 0))
+    lines = []
+    if ties:
+        lines.append(f"{ties} ties, one off: means so close to half a step that rounding in ONNX Runtime's "
+                     "sums decides; the layers behind are compared from its values on")
+    return Group(table, *lines, f"{frames} frames, {sum(found.mismatches.values())} mismatches between the "
+                 f"integer reference and ONNX Runtime in {len(found.mismatches)} tensors")
 
 
 def quantisation(summary: Any) -> str:
@@ -110,8 +116,13 @@ def simulation_table(result: Any, plan: Plan, answers: Any) -> Any:
     if answers.correct is not None:
         lines.append(f"accuracy: {answers.correct} of {result.frames}, {answers.correct / result.frames:.1%}")
     if answers.differing is not None:
-        lines.append(f"outputs: {answers.differing} values differ from the file's")
+        lines.extend(_answers(answers.to_json()))
     return Group(table, *lines)
+
+
+def _answers(content: Mapping[str, Any]) -> Iterator[str]:
+    behind = f", {content['ties']} of them behind ties of an average" if content.get("ties") else ""
+    yield f"outputs: {content['differing']} values differ from the file's{behind}"
 
 
 def board_table(outputs: npt.NDArray[np.integer], content: Mapping[str, Any]) -> Any:
@@ -132,7 +143,7 @@ def _board_lines(content: Mapping[str, Any]) -> Iterator[str]:
     if "correct" in content:
         yield f"accuracy: {content['correct']} of {frames}, {content['correct'] / frames:.1%}"
     if "differing" in content:
-        yield f"outputs: {content['differing']} values differ from the file's"
+        yield from _answers(content)
 
 
 def plan_table(table: PlanTable) -> Any:

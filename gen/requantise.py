@@ -18,6 +18,7 @@ listed to be corrected.
 """
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -39,6 +40,7 @@ from headrace.hdl.requantisation import Requantisation
 
 MAX_SHIFT = 40
 _BANDS = range(1, 21)  # of ties; float32 takes what is within 2**-17 of a half for one
+_CORRECTION = 3  # bits of a multiplier that cost as much as a sum to correct
 _DIGITS = 21  # bits of a multiplier that leaves few sums to correct
 
 
@@ -48,9 +50,14 @@ def rule(node: Conv | Pool | GlobalAveragePool, x: Tensor, y: Tensor, sums: Rang
     if isinstance(node, Conv):
         zeros = node.weight.reshape(len(node.weight), -1).sum(1, dtype=np.int64) * zero_points[0]
         return Rule(node.multiplier, node.bias - zeros, sums.lo, sums.hi, zero_points[1], *limits)
-    count, every = node.window.taps if isinstance(node, Pool) else x.height * x.width, sums.hull()
-    return Rule(np.array([node.multiplier], np.float32), np.array([-count * zero_points[0]]),
-                every.lo, every.hi, zero_points[1], *limits, isinstance(node, Pool))
+    every = sums.hull()
+    if isinstance(node, GlobalAveragePool):
+        return Rule(np.array([node.multiplier], np.float32), np.array([-x.height * x.width * zero_points[0]]),
+                    every.lo, every.hi, zero_points[1], *limits)
+    taps = node.window.taps
+    return Rule(np.array([x.quantisation.scale], np.float32), np.array([-taps * zero_points[0]]), every.lo,
+                every.hi, zero_points[1], *limits, zero_point_first=True,
+                divisors=(np.float32(taps), np.float32(y.quantisation.scale)))
 
 
 def search(rule: Rule) -> Requantisation:
@@ -77,7 +84,38 @@ def search(rule: Rule) -> Requantisation:
         if band is None and None not in form.slopes:
             break
     assert best is not None
-    return _constants(rule, steps, best)
+    result = _constants(rule, steps, best)
+    if len(steps) == 1 and result.corrections:
+        return min(result, _average(rule, steps), key=_cost)
+    return result
+
+
+def _cost(constants: Requantisation) -> int:
+    """What one channel's constants cost, in bits of a multiplier."""
+    return len(constants.corrections) * _CORRECTION + constants.multiplier_width
+
+
+def _average(rule: Rule, steps: Integers) -> Requantisation:
+    """Find constants of one channel, as an average has, that need corrections: few, and a short multiplier.
+
+    Float32 puts ties of an average on either side of their step here and there: no band fits all of them.
+    """
+    found = []
+    slope, lowest, highest = float(rule.slope[0]), int(rule.lowest[0]), int(rule.highest[0])
+    least = max(0, -int(np.frexp(slope)[1]))
+    for band, bits in product((None, *_BANDS[:12]), range(least, least + _DIGITS, 2)):
+        shift = bits + (band or 0)
+        thresholds = rule.thresholds(shift, None if band is None else bits)
+        if shift <= MAX_SHIFT:
+            wrong, *line = compromise(steps[0], thresholds, lowest, highest, round(slope * 2**shift))
+            cost = wrong * _CORRECTION + line[0].bit_length()
+            found.append((cost, shift, bits, band is None, *line))
+    _, shift, tie, bandless, factor, offset = min(found)
+    result = Requantisation(shift=shift, tie=None if bandless else tie, parity=rule.parity, lo=rule.lo,
+                            hi=rule.hi, multipliers=(factor,), offsets=(offset,))
+    result = replace(result, corrections=_corrections(rule, steps, result, [0]))
+    prove(rule, result)
+    return result
 
 
 @dataclass(frozen=True)
@@ -112,7 +150,7 @@ def _form(rule: Rule, band: int | None, found: list[Interval | None]) -> _Form:
             sums = dropped if band else dropped + 2 * impossible  # several ties each
             choices.append((bits + (4 + sums if sums else 0), bits))
         if channel is not None:
-            exponent = int(np.frexp(rule.multiplier[channel])[1])
+            exponent = int(np.frexp(rule.slope[channel])[1])
             precise = min(max(precise, _DIGITS - exponent - (band or 0)), most)
     cost, bits = min(choices)
     return _Form(band, found, bits, cost + (0 if band is None else band + 1))
@@ -148,7 +186,7 @@ def _compromises(rule: Rule, steps: Integers, form: _Form, rest: list[int],
         thresholds = rule.thresholds(shift, tie)
         found = {channel: compromise(
             steps[channel], thresholds, int(rule.lowest[channel]), int(rule.highest[channel]),
-            round(float(rule.multiplier[channel]) * 2**shift)) for channel in rest}
+            round(float(rule.slope[channel]) * 2**shift)) for channel in rest}
         failed = [count for count, *_ in found.values()]
         cost = more + 4 * max(failed) + sum(failed)
         if not best[2] or cost < best[0]:

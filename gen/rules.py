@@ -20,11 +20,14 @@ class Rule:
     lo: int
     hi: int
     zero_point_first: bool = False  # added before rounding
+    divisors: tuple[np.float32, ...] = ()  # one after the other, behind the multiplier
 
     def __call__(self, s: Integers) -> Integers:
         """Evaluate as ONNX Runtime does. `s` is channels x anything."""
         with np.errstate(over="ignore", under="ignore"):
             y = (s + self.bias[:, None]).astype(np.float32) * self.multiplier[:, None]
+            for divisor in self.divisors:
+                y = y / divisor
         if self.zero_point_first:
             y = np.rint(y + np.float32(self.zero_point))
         else:
@@ -36,6 +39,11 @@ class Rule:
     def parity(self) -> int:
         """Lowest bit of the results that ties go to."""
         return 0 if self.zero_point_first else self.zero_point & 1
+
+    @property
+    def slope(self) -> npt.NDArray[np.float64]:
+        """Results per sum, not rounded."""
+        return self.multiplier.astype(np.float64) / np.prod(self.divisors, dtype=np.float64)
 
     @property
     def span(self) -> int:
@@ -53,9 +61,9 @@ class Rule:
     def steps(self) -> Integers:
         """Return the first reachable ``s`` with ``y(s) >= k`` for `levels`; `highest + 1` if none."""
         levels, lowest, highest = self.levels, self.lowest[:, None], self.highest[:, None]
-        multiplier = np.maximum(self.multiplier.astype(np.float64)[:, None], 2.0**-100)
-        about = (levels - self.zero_point - 0.5) / multiplier - self.bias[:, None]
-        slack = 2.0**-14 / multiplier + 2  # float32 rounds sum and product
+        slope = np.maximum(self.slope[:, None], 2.0**-100)
+        about = (levels - self.zero_point - 0.5) / slope - self.bias[:, None]
+        slack = 2.0**-13 / slope + 2  # float32 rounds sum, product and quotients
         below = np.clip(about - slack, lowest - 1, highest).astype(np.int64)
         above = np.clip(about + slack, lowest, highest + 1).astype(np.int64)
         while (above - below > 1).any():

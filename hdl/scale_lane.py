@@ -47,16 +47,21 @@ class Digits:
 
     @cached_property
     def exceptions(self) -> list[list[tuple[tuple[int, ...], int]]]:
-        """Operands whose result is corrected, and by how much, by channel; they repeat.
-
-        Not those of an addition: they are the same for all channels, and each lane knows them.
-        """
-        if isinstance(self.scaling, AddRequantisation):
+        """Operands whose result is corrected, and by how much, by channel; they repeat."""
+        if isinstance(self.scaling, AddRequantisation) or len(self.constants) == 1:
             return [[]]
         found: list[list[tuple[tuple[int, ...], int]]] = [[] for _ in self.scaling.offsets]
         for channel, x, delta in self.scaling.corrections:
             found[channel].append(((x,), delta))
         return found
+
+    @cached_property
+    def fixed(self) -> list[tuple[tuple[int, ...], int]]:
+        """Those of additions and averages, which are the same for all channels: each lane knows them."""
+        if len(self.constants) > 1:
+            return []
+        skipped = 0 if isinstance(self.scaling, AddRequantisation) else 1  # the channel
+        return [(tuple(operands[skipped:]), delta) for *operands, delta in self.scaling.corrections]
 
     @cached_property
     def width(self) -> int:
@@ -171,12 +176,11 @@ class ScaleLane(wiring.Component):
             met = exception.active & (exception.x.as_value() == self.x.as_value())
             up, down = self._alongside(m, Cat(met & exception.up, met & ~exception.up))
             limited = limited + up - down
-        if isinstance(form, AddRequantisation) and form.corrections:
+        if digits.fixed:
             correction = Signal(signed(2))
             with m.Switch(self.x.as_value()):
                 for sign in (1, -1):
-                    with m.Case(*(Const.cast(digits.operand_layout.const({"a": a, "b": b}))
-                                  for a, b, delta in form.corrections if delta == sign)):
+                    with m.Case(*(self._operands(x) for x, delta in digits.fixed if delta == sign)):
                         m.d.comb += correction.eq(sign)
             limited = limited + self._alongside(m, correction)
         m.d.comb += self.y.eq(limited)
@@ -216,6 +220,10 @@ class ScaleLane(wiring.Component):
         rounded = Signal(signed(len(quotient) + 1))
         m.d.comb += rounded.eq(quotient - (~(below | fraction.any()) & (quotient[0] ^ form.parity)))
         return rounded
+
+    def _operands(self, values: tuple[int, ...]) -> Value:
+        layout = self.digits.operand_layout
+        return Const.cast(layout.const(dict(zip(layout.members, values, strict=True))))
 
     def _alongside(self, m: Module, value: Value) -> Value:
         """Return what follows from the operands alone when it is needed, at the end."""

@@ -3,8 +3,9 @@
 ONNX Runtime computes with integers only after it has fused the quantised operators, and on x86
 processors without VNNI its defaults saturate sums of int8 products at 16 bits. The settings here
 avoid both, so that its results are those of exact integer arithmetic. One operator has no integer
-kernel: in the average of a window exact ties may go either way (see :py:`graph.Pool`).
+kernel: in the average of a window a tie may go either way (:mod:`headrace.sim.ties`).
 """
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,9 +16,9 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from headrace.gen import onnx_probe
-from headrace.gen.errors import HeadraceError
+from headrace.gen.errors import HeadraceError, shorten
 from headrace.gen.graph import Graph
-from headrace.sim import reference
+from headrace.sim import reference, ties
 from headrace.sim.reference import Activations, Integers
 
 ERRORS = tuple(
@@ -26,6 +27,7 @@ ERRORS = tuple(
                  "InvalidProtobuf", "NoModel", "NotImplemented", "RuntimeException"))
 
 _LOG_FATAL_ONLY = 4  # errors are raised
+_REASON = 400  # characters of a message
 ort.set_default_logger_severity(_LOG_FATAL_ONLY)
 
 
@@ -55,8 +57,7 @@ def tensors(path: str | PathLike[str], graph: Graph, x: Integers, *,
         feeds = _feeds(graph, x, real=source.type == "tensor(float)").reshape(len(x), *source.shape)
         runs = [session.run(names, {source.name: feed}) for feed in feeds]
     except ERRORS as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise HeadraceError(f"{path}: ONNX Runtime cannot run it: {reason}") from error
+        raise HeadraceError(f"{path}: ONNX Runtime cannot run it: {shorten(str(error), _REASON)}") from error
     results = {graph.input: x.astype(np.int16)}
     for name, values in zip(names, zip(*runs, strict=True), strict=True):
         shape = len(x), *graph.tensors[name].shape
@@ -64,22 +65,52 @@ def tensors(path: str | PathLike[str], graph: Graph, x: Integers, *,
     return results
 
 
-def compare(graph: Graph, path: str | PathLike[str], x: Integers, *,
-            layers: bool = False, cut: str | None = None) -> dict[str, int]:
-    """Count, for each tensor, the elements in which the reference and ONNX Runtime differ.
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The reference beside ONNX Runtime.
 
-    ``layers`` feeds each node of the reference with ONNX Runtime's tensors, so that a difference
-    is counted only where it arises.
+    Attributes
+    ----------
+    mismatches : for each tensor of the file, the elements in which both differ without being ties
+    ties : for each of these tensors, the elements that differ, and are right both (:py:`ties.find()`)
+    output : the network's output by the reference, (N, C, H, W), with every tie as ONNX Runtime has it
+    """
+
+    mismatches: dict[str, int]
+    ties: dict[str, int]
+    output: Activations
+
+
+def judge(graph: Graph, path: str | PathLike[str], x: Integers, *, layers: bool = False,
+          cut: str | None = None) -> Comparison:
+    """Compare the reference with ONNX Runtime, tensor by tensor.
+
+    The layers behind a tie are computed from ONNX Runtime's value, so that what follows from it is no
+    difference. ``layers`` feeds each node of the reference with ONNX Runtime's tensors, so that a mismatch,
+    too, is counted only where it arises.
     """
     theirs = tensors(path, graph, x, cut=cut)
-    if layers:
-        ours = {graph.input: theirs[graph.input]}
+    mismatches, tied, outputs = dict.fromkeys(theirs, 0), dict.fromkeys(theirs, 0), []
+    for frames in reference.chunks(graph, len(x)):
+        values = {graph.input: theirs[graph.input][frames]}
         for node in graph.nodes:
-            inputs = [theirs.get(name, ours[name]) for name in node.inputs]
-            ours[node.output] = reference.apply(node, inputs, graph.tensors)
-    else:
-        ours = reference.run(graph, x)
-    return {name: int(np.count_nonzero(ours[name] != values)) for name, values in theirs.items()}
+            inputs = [theirs[name][frames] if layers and name in theirs else values[name]
+                      for name in node.inputs]
+            ours = values[node.output] = reference.apply(node, inputs, graph.tensors)
+            if node.output in theirs:
+                right = theirs[node.output][frames]
+                same = ties.find(node, inputs, graph.tensors, ours, right)
+                tied[node.output] += int(same.sum())
+                mismatches[node.output] += int(((ours != right) & ~same).sum())
+                values[node.output] = np.where(same, right, ours)
+        outputs.append(values[graph.output])
+    return Comparison(mismatches, tied, np.concatenate(outputs))
+
+
+def compare(graph: Graph, path: str | PathLike[str], x: Integers, *, layers: bool = False,
+            cut: str | None = None) -> dict[str, int]:
+    """Return the mismatches of :py:`judge()`."""
+    return judge(graph, path, x, layers=layers, cut=cut).mismatches
 
 
 def _session(path: Path, graph: Graph, cut: str | None) -> ort.InferenceSession:

@@ -15,6 +15,7 @@ from headrace.gen.graph import (
     Lookup,
     Node,
     Pool,
+    Quantisation,
     Tensor,
     Upsample,
     Window,
@@ -42,12 +43,14 @@ def requantise(acc: npt.NDArray[np.generic], multiplier: npt.NDArray[np.float32]
     return shifted
 
 
-def average(total: Integers, multiplier: np.float32, zero_point: int, lo: int,
-            hi: int) -> Activations:
-    """``clip(rint(float32(total) * multiplier + zero_point), lo, hi)`` in float32, ties to even."""
+def average(total: npt.NDArray[np.float32], count: int, y: Quantisation, lo: int, hi: int) -> Activations:
+    """``clip(rint(total / count / scale + zero_point), lo, hi)`` in float32, ties to even.
+
+    ``total`` is the sum of a window of ``count`` dequantised values. The result never falls where it grows.
+    """
     with np.errstate(over="ignore", under="ignore"):
-        y = np.rint(total.astype(np.float32) * np.float32(multiplier) + np.float32(zero_point))
-    limited: Activations = np.clip(y, lo, hi).astype(np.int16)
+        mean = np.rint(total / np.float32(count) / np.float32(y.scale) + np.float32(y.zero_point))
+    limited: Activations = np.clip(mean, lo, hi).astype(np.int16)
     return limited
 
 
@@ -67,10 +70,15 @@ def run(graph: Graph, x: Integers) -> dict[str, Activations]:
     assert x.shape[1:] == source.shape, f"expected (N, *{source.shape}), not {x.shape}"
     assert x.dtype.kind in "iu" and len(x)
     assert source.quantisation.lo <= x.min() and x.max() <= source.quantisation.hi
+    parts = [_run(graph, x[frames]) for frames in chunks(graph, len(x))]
+    return {name: np.concatenate([part[name] for part in parts]) for name in graph.tensors}
+
+
+def chunks(graph: Graph, frames: int) -> Iterator[slice]:
+    """So many frames, as few at once as memory is kind to."""
     largest = max(np.prod(tensor.shape) for tensor in graph.tensors.values())
     count = max(1, int(_CHUNK_ELEMENTS // largest))
-    chunks = [_run(graph, x[start:start + count]) for start in range(0, len(x), count)]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in graph.tensors}
+    return (slice(start, start + count) for start in range(0, frames, count))
 
 
 def _run(graph: Graph, x: Integers) -> dict[str, Activations]:
@@ -90,15 +98,16 @@ def apply(node: Node, inputs: list[Activations], tensors: dict[str, Tensor]) -> 
             return requantise(acc, node.multiplier[:, None, None], y_zp, node.lo, node.hi)
         case Pool(kind="max"):
             out: Activations | None = None
-            for _, tap in _taps(x, node.window, outside=np.iinfo(np.int16).min):
+            for tap in taps(x, node.window, outside=np.iinfo(np.int16).min):
                 out = tap if out is None else np.maximum(out, tap)
             assert out is not None
             return np.clip(out, node.lo, node.hi)
         case Pool():
             total = np.zeros(1, np.int32)
-            for _, tap in _taps(x, node.window, outside=zp):
+            for tap in taps(x, node.window, outside=zp):
                 total = total + (tap.astype(np.int32) - zp)
-            return average(total, node.multiplier, y_zp, node.lo, node.hi)
+            scaled = total.astype(np.float32) * np.float32(tensors[node.inputs[0]].quantisation.scale)
+            return average(scaled, node.window.taps, tensors[node.output].quantisation, node.lo, node.hi)
         case GlobalAveragePool():
             sums = (x.astype(np.int64) - zp).sum(axis=(2, 3), keepdims=True)
             return requantise(sums, node.multiplier, y_zp, node.lo, node.hi)
@@ -118,10 +127,10 @@ def accumulate(node: Conv, x: Activations, zero_point: int) -> npt.NDArray[np.fl
 
     They are computed in float64, which is exact below 2**53, because that is what BLAS is fast at.
     """
-    weight = node.weight.astype(np.float64)
+    weight = node.weight.transpose(2, 3, 0, 1).reshape(-1, *node.weight.shape[:2]).astype(np.float64)
     acc: npt.NDArray[np.float64] | None = None
-    for (row, column), tap in _taps(x.astype(np.float64) - zero_point, node.window, outside=0):
-        factors = weight[:, :, row, column]
+    images = taps(x.astype(np.float64) - zero_point, node.window, outside=0)
+    for factors, tap in zip(weight, images, strict=True):
         n, channels, height, width = tap.shape
         if node.depthwise:
             term = tap[:, :, None] * factors.reshape(channels, -1, 1, 1)
@@ -134,13 +143,11 @@ def accumulate(node: Conv, x: Activations, zero_point: int) -> npt.NDArray[np.fl
     return acc
 
 
-def _taps(
-        x: npt.NDArray[Number], window: Window, *, outside: int,
-) -> Iterator[tuple[tuple[int, int], npt.NDArray[Number]]]:
-    """For each position in the kernel, the image that it sees under the moving window."""
+def taps(x: npt.NDArray[Number], window: Window, *, outside: int) -> Iterator[npt.NDArray[Number]]:
+    """For each position in the kernel, row by row, the image that it sees under the moving window."""
     top, left, bottom, right = window.pads
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=outside)
     height, width = window.output_size(*x.shape[2:])
     for row, column in product(range(window.kernel[0]), range(window.kernel[1])):
-        yield (row, column), padded[:, :, row::window.stride[0], column::window.stride[1]][
+        yield padded[:, :, row::window.stride[0], column::window.stride[1]][
             :, :, :height, :width]

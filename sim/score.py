@@ -1,14 +1,16 @@
 """How good the outputs are, if the input file says what they should be."""
 import zipfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph
+from headrace.gen.graph import Graph, Pool
+from headrace.sim import oracle
+from headrace.sim.reference import Integers
 
 
 @dataclass(frozen=True)
@@ -19,17 +21,29 @@ class Score:
     ----------
     correct : frames whose greatest output is at the position that the array `labels` names
     differing : output values that differ from the array `y`, quantised outputs
+    ties : those of them that are as in the file if ties of averages are as ONNX Runtime has them
     """
 
     correct: int | None = None
     differing: int | None = None
+    ties: int | None = None
+
+    @property
+    def wrong(self) -> int:
+        """Output values whose difference nothing excuses."""
+        return (self.differing or 0) - (self.ties or 0)
 
     def to_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def score(graph: Graph, paths: list[Path], outputs: npt.NDArray[np.integer]) -> Score:
+def score(graph: Graph, paths: list[Path], x: Integers, outputs: Integers, *, model: Path) -> Score:
     """Compare outputs, (frames, channels, height, width), with the answers in an .npz file.
+
+    Parameters
+    ----------
+    x : the inputs that led to the outputs
+    model : the ONNX file, which ONNX Runtime is asked about where an average may have made a difference
 
     Raises
     ------
@@ -50,9 +64,16 @@ def score(graph: Graph, paths: list[Path], outputs: npt.NDArray[np.integer]) -> 
         if name in answers and answers[name].shape not in shapes:
             raise HeadraceError(f"{paths[0]}: array {name} has shape {answers[name].shape}, which does not "
                                 f"fit {frames} outputs of shape {tensor.shape}")
-    correct = differing = None
+    correct = differing = ties = None
     if "labels" in answers:
         correct = int((outputs.reshape(frames, -1).argmax(1) == answers["labels"]).sum())
     if "y" in answers:
-        differing = int((outputs != answers["y"].reshape(outputs.shape)).sum())
-    return Score(correct, differing)
+        answer = answers["y"].reshape(outputs.shape)
+        other = outputs != answer
+        differing = int(other.sum())
+        if differing and any(isinstance(node, Pool) and node.kind == "average" for node in graph.nodes):
+            which = other.any((1, 2, 3))
+            with suppress(HeadraceError):  # ONNX Runtime may not run every network
+                settled = oracle.judge(graph, model, x[which]).output
+                ties = int((other[which] & (settled == answer[which])).sum())
+    return Score(correct, differing, ties)

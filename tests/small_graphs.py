@@ -53,7 +53,7 @@ class Network:
         half = kernel // 2 if stride == 1 else 0
         window = Window((kernel, kernel), (stride, stride), (half, half, half, half))
         return self.add_node(
-            Pool(name, (x,), name, kind, window, np.float32(1), -128, 127),
+            Pool(name, (x,), name, kind, window, -128, 127),
             source.channels, *window.output_size(source.height, source.width))
 
     def upsample(self, x: str, down: int, across: int) -> str:

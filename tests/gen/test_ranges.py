@@ -42,7 +42,7 @@ def test_sums_of_averages() -> None:
     inputs = Range(np.array([-7, 3]), np.array([5, 9]))
     image = ranges.sums(GlobalAveragePool("g", ("x",), "y", np.float32(1), -128, 127), x, inputs)
     assert (image.lo.tolist(), image.hi.tolist()) == ([-42, 18], [30, 54])
-    window = Pool("p", ("x",), "y", "average", Window((2, 2), pads=(1, 0, 0, 0)), np.float32(1), -128, 127)
+    window = Pool("p", ("x",), "y", "average", Window((2, 2), pads=(1, 0, 0, 0)), -128, 127)
     padded = ranges.sums(window, x, inputs)
     assert (padded.lo.tolist(), padded.hi.tolist()) == ([-36, -36], [20, 36])
 

@@ -187,13 +187,31 @@ def test_average(kind: str) -> None:
     multiplier = np.float32(0.1) / (np.float32(0.2) * np.float32(24))
     node: Pool | GlobalAveragePool = GlobalAveragePool("g", ("x",), "y", multiplier, -128, 127)
     if kind == "window":
-        node = Pool("p", ("x",), "y", "average", Window((4, 6)), multiplier, -128, 127)
+        node = Pool("p", ("x",), "y", "average", Window((4, 6)), -128, 127)
     s = np.arange(-24 * 128, 24 * 127 + 1)
-    steps = (s + 24 * 50).astype(np.float32) * multiplier
-    after, before = np.rint(steps) + np.float32(13), np.rint(steps + np.float32(13))
+    total = (s + 24 * 50).astype(np.float32)
+    after = np.rint(total * multiplier) + np.float32(13)
+    before = np.rint(total * np.float32(0.1) / np.float32(24) / np.float32(0.2) + np.float32(13))
     assert (after != before).any()
     np.testing.assert_array_equal(constants_of(node, x, y).model(np.stack([s, s, s])),
                                   np.stack([before if kind == "window" else after] * 3))
+
+
+@pytest.mark.parametrize("zero_point", [0, 128])
+@pytest.mark.parametrize("count", [2, 4, 6, 16])
+def test_averages_that_keep_their_scale(count: int, zero_point: int) -> None:
+    """Float32 puts some halves on one side or the other: few sums to correct, and a multiplier of few bits.
+
+    The best line without a tie band would have half of the 255 halves wrong.
+    """
+    scale = np.float32(0.0119806)
+    rule = Rule(np.array([scale]), np.array([-count * zero_point]), np.array([0]), np.array([255 * count]),
+                zero_point, 0, 255, zero_point_first=True, divisors=(np.float32(count), scale))
+    constants = requantise.search(rule)
+    everywhere(rule, constants)
+    assert len(constants.corrections) < 50 and constants.multiplier_width <= 13
+    if zero_point == 0:
+        assert constants.corrections and constants.tie is not None
 
 
 def onnx_runtime_sums(a: Q, b: Q, y: Q, path: Path) -> np.ndarray:

@@ -56,7 +56,8 @@ def test_requantise_is_float32() -> None:
 def test_zero_point_of_averages_and_sums_comes_before_rounding() -> None:
     total, half = np.array([1, 3, 5]), np.float32(0.5)
     assert reference.requantise(total, half, 1, 0, 255).tolist() == [1, 3, 3]
-    assert reference.average(total, half, 1, 0, 255).tolist() == [2, 2, 4]
+    assert reference.average(total.astype(np.float32), 1, Quantisation(2.0, 1, False), 0, 255).tolist() == [
+        2, 2, 4]
     zeros = np.zeros(3, int)
     sums = reference.add(total, zeros, zero_points=(0, 0), factors=(half, half), zero_point=1,
                          lo=0, hi=255)
@@ -105,9 +106,8 @@ def test_conv_by_definition(groups: int, window: Window) -> None:
 def test_pool_by_definition(kind: str) -> None:
     window = Window((3, 2), (2, 1), (1, 1, 0, 0))
     shape = (2, *window.output_size(6, 5))
-    factor = np.float32(0.3 if kind == "average" else 1)
-    node = Pool("p", ("x",), "y", kind, window, factor, lo=-128, hi=127)
-    graph = graph_of(node, (2, 6, 5), shape, S8)
+    node = Pool("p", ("x",), "y", kind, window, lo=-128, hi=127)
+    graph = graph_of(node, (2, 6, 5), shape, Quantisation(0.3, -5, signed=True))
     x = np.random.default_rng(0).integers(-128, 128, (3, 2, 6, 5))
     expected = np.zeros((3, *shape), int)
     for n, c, row, column in np.ndindex(expected.shape):
@@ -117,8 +117,9 @@ def test_pool_by_definition(kind: str) -> None:
         if kind == "max":
             expected[n, c, row, column] = max(seen)
         else:
-            total = np.float32(sum(seen) - len(seen) * S8.zero_point)
-            expected[n, c, row, column] = np.clip(np.rint(total * factor - np.float32(5)), -128, 127)
+            total = np.float32(sum(seen) + len(seen) * 5) * np.float32(0.3)
+            mean = total / np.float32(6) / np.float32(S8.scale)
+            expected[n, c, row, column] = np.clip(np.rint(mean - np.float32(5)), -128, 127)
     np.testing.assert_array_equal(reference.run(graph, x)["y"], expected)
 
 
@@ -139,7 +140,7 @@ def test_global_average_pool_and_add() -> None:
 
 
 def test_batches_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
-    node = Pool("p", ("x",), "y", "max", Window((2, 2)), np.float32(1), lo=-128, hi=127)
+    node = Pool("p", ("x",), "y", "max", Window((2, 2)), lo=-128, hi=127)
     graph = graph_of(node, (2, 3, 3), (2, 2, 2), S8)
     x = np.random.default_rng(0).integers(-128, 128, (7, 2, 3, 3))
     together = reference.run(graph, x)
