@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.gen.errors import HeadraceError
+from headrace.gen.files import opened
 from headrace.gen.graph import Graph
 
 
@@ -39,7 +40,7 @@ def score(graph: Graph, paths: list[Path], outputs: npt.NDArray[np.integer]) -> 
     if len(paths) != 1 or paths[0].suffix.lower() != ".npz":
         return Score()
     try:
-        with np.load(paths[0], allow_pickle=False) as arrays:
+        with opened(paths[0]) as file, np.load(file, allow_pickle=False) as arrays:
             answers = {name: arrays[name][:len(outputs)] for name in ("labels", "y") if name in arrays}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise HeadraceError(f"{paths[0]}: damaged, or not what its suffix says") from error
