@@ -7,14 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import random_networks
+import random_models
 from headrace.gen import planner
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph
 from headrace.gen.means import Means
 from headrace.gen.onnx_import import load
 from headrace.gen.planner import plan
-from random_networks import Network
+from random_networks import Network, networks
 
 MEANS = st.builds(Means, fold=st.sampled_from((None, None, 1, 2, 3)),
                   keep=st.sampled_from(("wide", "narrow")), pipelined=st.booleans(), serial=st.booleans(),
@@ -53,20 +53,20 @@ def test_bundled_network(digits: Path, means: Means) -> None:
 
 
 def climb_random(folders: pytest.TempPathFactory, network: Network, means: Means) -> None:
-    climb(load(random_networks.save(network, folders.mktemp("random") / "net.onnx")), means)
+    climb(load(random_models.save(network, folders.mktemp("random") / "net.onnx")), means)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None,
+@settings(max_examples=10, deadline=None, derandomize=True, database=None,
           suppress_health_check=list(HealthCheck))
-@given(network=random_networks.networks(), means=MEANS)
+@given(network=networks(), means=MEANS)
 def test_random_networks(tmp_path_factory: pytest.TempPathFactory, network: Network, means: Means) -> None:
     climb_random(tmp_path_factory, network, means)
 
 
 @pytest.mark.full
-@settings(max_examples=1000, deadline=None, derandomize=True, database=None,
+@settings(max_examples=300, deadline=None, derandomize=True, database=None,
           suppress_health_check=list(HealthCheck))
-@given(network=random_networks.networks(), means=MEANS)
+@given(network=networks(), means=MEANS)
 def test_many_random_networks(tmp_path_factory: pytest.TempPathFactory, network: Network,
                               means: Means) -> None:
     climb_random(tmp_path_factory, network, means)
