@@ -2,7 +2,6 @@
 """From a plan to a board's bitstream: the network behind a serial port, synthesised, placed and routed."""
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import ceil, prod
@@ -12,7 +11,7 @@ from typing import Any
 from headrace.boards.board_top import SERIAL, BoardTop
 from headrace.boards.boards import Board
 from headrace.boards.top import BAUD, SILENCE, SerialTop
-from headrace.gen import elaborate, tools, verilog
+from headrace.gen import elaborate, processes, tools, verilog
 from headrace.gen.errors import HeadraceError
 from headrace.gen.fit import Use
 from headrace.gen.folder import PLAN, replaced
@@ -87,7 +86,7 @@ def bitstream(graph: Graph, plan: Plan, board: Board, folder: Path, *, settings:
               progress: Callable[[int, int], None] | None = None) -> Bitstream:
     """Write a network's bitstream for a board, logs, plan and figures into a new folder.
 
-    A failure leaves nothing; a folder of an earlier build is replaced.
+    A failure leaves all as it was. Files of an earlier output are replaced, others in the folder stay.
 
     Parameters
     ----------
@@ -101,8 +100,7 @@ def bitstream(graph: Graph, plan: Plan, board: Board, folder: Path, *, settings:
         clock cannot be made, the network is too slow for the serial line, or the folder cannot be written.
     """
     settings = settings or Settings()
-    with replaced(folder) as made, tempfile.TemporaryDirectory(prefix="headrace-") as name:
-        work = Path(name)
+    with replaced(folder) as made, processes.workspace() as work:
         commands, clock = _prepare(graph, plan, board, settings, work)
         for done, (tool, *arguments) in enumerate(commands):
             if progress is not None:
@@ -126,7 +124,7 @@ def bitstream(graph: Graph, plan: Plan, board: Board, folder: Path, *, settings:
             baud=settings.baud, cycles_per_frame=plan.cycles_per_frame, timing=found,
             uses=utilisation(_text(work / _NEXTPNR_LOG)))
         for target, content in ((PLAN, plan.to_json()), (FIGURES, result.to_json())):
-            (made / target).write_text(json.dumps(content, indent=2) + "\n")
+            (made / target).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     return result
 
 
@@ -174,4 +172,4 @@ def _check_fits(graph: Graph, board: Board, uses: tuple[Use, ...], error: Headra
 
 
 def _text(file: Path) -> str:
-    return file.read_text() if file.exists() else ""
+    return file.read_text("utf-8", "backslashreplace") if file.exists() else ""

@@ -23,16 +23,17 @@ def netlist(graph: Graph, plan: Plan, *, rings: str = REGISTERS) -> Hierarchy:
 def build(graph: Graph, plan: Plan, folder: Path, *, rings: str = REGISTERS) -> tuple[list[Path], Proof]:
     """Write Verilog, the file list, the plan and the proof; return the Verilog files and the proof.
 
-    A failure leaves nothing; a folder of an earlier build is replaced.
+    A failure leaves all as it was. Files of an earlier build are replaced, others in the folder stay
+    (:py:`folder.replaced()`).
 
     Raises
     ------
     :exc:`HeadraceError`
-        If the folder holds something else, or cannot be written.
+        If a file of somebody else is in the way, or the folder cannot be written.
     """
     with replaced(folder) as made:
         files = verilog.write(netlist(graph, plan, rings=rings), made / "rtl")
         proof = prove(graph)
         for name, content in ((PLAN, plan.to_json()), (PROOF, proof.to_json())):
-            (made / name).write_text(json.dumps(content, indent=2) + "\n")
+            (made / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     return [folder / "rtl" / file.name for file in files], proof

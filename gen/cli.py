@@ -1,15 +1,15 @@
 """The command line."""
+import contextlib
+import io
 import json
-import os
-import sys
+import logging
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-
 from headrace.boards.client import Client, open_port, seconds_on_line
-from headrace.gen import report
+from headrace.gen import processes, report, streams
 from headrace.gen.arguments import parser
 from headrace.gen.build import build
 from headrace.gen.errors import HeadraceError
@@ -28,27 +28,50 @@ from headrace.gen.synthesis_jobs import Workers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0, or 1 after one line on standard error."""
+    """Run a command; return the exit code: 0, or 1 after one line on standard error.
+
+    SIGINT, SIGTERM and SIGHUP end it without a trace, by 128 and the number of the signal.
+    """
+    log = logging.getLogger("headrace")
+    log.addHandler(notices := _Notices())
     try:
-        options = parser(_RUNS).parse_args(arguments)
-        code: int = options.run(options)
+        streams.prepare()
+        with processes.interruptible():
+            return _carry_out(arguments)
     except HeadraceError as error:
-        print(f"headrace: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader of our output went away
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("headrace: interrupted", file=sys.stderr)
-        return 130
+        streams.complain(str(error))
+    except OSError as error:  # of a place that nobody foresaw
+        streams.complain(f"{error.filename or 'cannot go on'}: {error.strerror or error}")
+    except processes.Interrupted as error:
+        streams.complain(f"ended by {signal.Signals(error.number).name}")
+        return 128 + error.number
+    finally:
+        log.removeHandler(notices)
+    return 1
+
+
+def _carry_out(arguments: Sequence[str] | None) -> int:
+    said = io.StringIO()  # argparse does not look whether it can be written
+    try:
+        with contextlib.redirect_stdout(said):
+            options = parser(_RUNS).parse_args(arguments)
+    except SystemExit:  # of --help, for example
+        if text := said.getvalue().rstrip("\n"):
+            streams.say(text)
+        raise
+    code: int = options.run(options)
     return code
 
 
+class _Notices(logging.Handler):
+    """Warnings of the library as lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        streams.complain(record.getMessage())
+
+
 def _show(options: Any, content: dict[str, Any], table: Callable[[], Any]) -> None:
-    if options.json:
-        print(json.dumps(content))
-    else:
-        Console(width=None if sys.stdout.isatty() else 240).print(table())  # no line is cut in a file
+    streams.say(json.dumps(content) if options.json else table())
 
 
 def _info(options: Any) -> int:
@@ -122,10 +145,9 @@ def _build(options: Any) -> int:
     graph = load(options.model, options.cut)
     layout = _planned(options, graph)
     files, proof = build(graph, layout, options.output, rings=options.rings)
-    print(f"{options.output}: {len(files)} Verilog files, plan.json, proof.json")
-    print(report.proof_summary(proof))
-    for line in (*report.host_line(graph.host), *_rate_lines(options, layout)):
-        print(line)
+    streams.say("\n".join([f"{options.output}: {len(files)} Verilog files, plan.json, proof.json",
+                           report.proof_summary(proof), *report.host_line(graph.host),
+                           *_rate_lines(options, layout)]))
     return 0
 
 
@@ -164,7 +186,7 @@ def _sim(options: Any) -> int:
           lambda: report.with_lines(report.simulation_table(result, layout, answers),
                                     _rate_lines(options, layout)))
     if result.first is not None:
-        print(f"headrace: hardware and reference differ first in {result.first}", file=sys.stderr)
+        streams.complain(f"hardware and reference differ first in {result.first}")
     return 1 if sum(result.mismatches.values()) or answers.wrong else 0
 
 
@@ -204,7 +226,7 @@ def _model(options: Any) -> int:
     from headrace.models.qdq import save
     model, images = MobileNetV2(options.width, options.size, options.classifier, options.seed).build()
     save(model, options.output, images, options.images)
-    print(f"{options.output}: {report.info_summary(info(load(options.output)))}")
+    streams.say(f"{options.output}: {report.info_summary(info(load(options.output)))}")
     return 0
 
 

@@ -145,6 +145,6 @@ def _total(found: list[Part], family: Family, coefficients: Coefficients) -> Res
 @cache
 def coefficients_of(target: str) -> Coefficients:
     """Return the fitted coefficients of a target."""
-    table: Any = json.loads((resources.files(__package__) / COEFFICIENTS).read_text())
+    table: Any = json.loads((resources.files(__package__) / COEFFICIENTS).read_text("utf-8"))
     found: Coefficients = table[target]["coefficients"]
     return found

@@ -9,7 +9,7 @@ from headrace.gen.estimate import estimate
 from headrace.gen.graph import Graph
 from headrace.gen.means import Means
 from headrace.gen.plan import Plan
-from headrace.gen.planner import plan
+from headrace.gen.planner import try_plan
 from headrace.gen.resources import Resources
 from headrace.gen.synthesis import PAIRS, SERIAL, check_rings, memory_of
 from headrace.hdl.ring import REGISTERS
@@ -119,7 +119,7 @@ class _Search:
         return min(tried, key=lambda each: _excess(each[1], self.device))
 
     def _plan(self, cycles: int, *, paired: bool) -> Plan:
-        return plan(self.graph, cycles=cycles, paired=paired, means=self.means)
+        return try_plan(self.graph, cycles, paired, self.means)
 
     def _total(self, made: Plan) -> Resources:
         return estimate(self.graph, made, target=self.device.target, rings=self.means.rings).total

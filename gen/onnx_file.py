@@ -1,4 +1,5 @@
 """ONNX files, which nobody vouches for: read within limits, complete in memory afterwards."""
+import os
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -9,6 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
+from headrace.gen import files
 from headrace.gen.errors import HeadraceError
 
 MAX_BYTES = 1 << 30  # of the file, and of all its external data together
@@ -51,14 +53,13 @@ def read(path: Path) -> onnx.ModelProto:
         If the file cannot be read, is larger than 1 GiB or no ONNX, or if its external data is
         missing, too short, too large, or outside the model's folder.
     """
-    try:
-        if not path.is_file():
-            raise HeadraceError(f"{path}: no such file")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise HeadraceError(f"{path}: {size} bytes; models up to {MAX_BYTES} are supported")
-        content = path.read_bytes()
-    except OSError as error:
-        raise HeadraceError(f"{path}: cannot be read: {error.strerror}") from error
+    with files.opened(path) as file:
+        try:
+            if (size := os.fstat(file.fileno()).st_size) > MAX_BYTES:
+                raise HeadraceError(f"{path}: {size} bytes; models up to {MAX_BYTES} are supported")
+            content = file.read(MAX_BYTES)
+        except OSError as error:
+            raise HeadraceError(f"{path}: cannot be read: {error.strerror}") from error
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)

@@ -1,5 +1,6 @@
 """The pipeline over time as a picture: which layer gives which row when."""
 import io
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.gen import cycle_model, elaborate
+from headrace.gen import cycle_model, elaborate, files
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph
 from headrace.gen.plan import Plan
@@ -35,6 +36,7 @@ def draw(graph: Graph, plan: Plan, path: Path) -> None:
     :exc:`HeadraceError`
         If matplotlib is missing or the file cannot be written.
     """
+    logging.getLogger("matplotlib").addHandler(logging.NullHandler())  # of its cache, which is no concern
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -70,11 +72,8 @@ def draw(graph: Graph, plan: Plan, path: Path) -> None:
             axes.axvline(end, color="black", linewidth=0.5)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_OUTLINES.sub(_rounded, text.getvalue()), "utf-8")
-        except OSError as error:
-            raise HeadraceError(f"cannot write {path}: {error.strerror}") from error
+        with files.replaced(path) as made:
+            made.write_text(_OUTLINES.sub(_rounded, text.getvalue()), "utf-8")
 
 
 def _rounded(outline: re.Match[str]) -> str:

@@ -29,14 +29,19 @@ LATENCY = 0.25  # of all multipliers: what one frame less of latency is worth
 _CHOICE = 0.05  # of a multiplier: what each further column costs that an operand is chosen from
 _BITWISE = 0.3  # of a multiplier: what a lane costs that multiplies bit by bit
 _LEAST = 0.5  # of the cycles allowed are what layers are planned for
+_STEPS = 64  # of a number of cycles that does not suffice: the first step to a larger one is one of them
 _CLOSE = range(995, 945, -5)  # thousandths of the cycles allowed, if multipliers are used better
 
 
-class _TooFast(HeadraceError):
-    def __init__(self, layer: str, least: int, allowed: int) -> None:
-        super().__init__(f"layer {layer} needs {least} cycles per frame however far it is unrolled, more "
-                         f"than the {allowed} allowed: allow at least {least}")
-        self.least = least
+class TooFast(HeadraceError):
+    """A number of cycles that cannot be met; no fewer than `least` can be, and they may not suffice either.
+
+    ``reason`` is the message up to the number that suffices.
+    """
+
+    def __init__(self, reason: str, least: int) -> None:
+        super().__init__(f"{reason}: allow at least {least}")
+        self.reason, self.least = reason, least
 
 
 def default_budget(graph: Graph) -> int:
@@ -57,7 +62,32 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False,
     Raises
     ------
     :exc:`HeadraceError`
-        If a layer, or the layers together, cannot be that fast.
+        If a layer, or the layers together, cannot be that fast; the message has a number that suffices.
+    """
+    try:
+        return try_plan(graph, cycles, paired, means)
+    except TooFast as error:
+        assert cycles is not None
+        raise TooFast(error.reason, _sufficient(graph, error.least, paired, means)) from error
+
+
+def _sufficient(graph: Graph, cycles: int, paired: bool, means: Means) -> int:
+    """Return cycles that suffice, at least so many: layers that keep up may still make each other wait."""
+    step = max(1, cycles // _STEPS)
+    while True:
+        try:
+            try_plan(graph, cycles, paired, means)
+            return cycles
+        except TooFast as error:
+            cycles, step = max(cycles + step, error.least), 2 * step
+
+
+def try_plan(graph: Graph, cycles: int | None, paired: bool, means: Means) -> Plan:
+    """The same, for who looks for a number of cycles: a failure does not search for one that suffices.
+
+    Raises
+    ------
+    :exc:`TooFast`
     """
     image = graph.tensors[graph.input]
     if means.fold is None and (cycles is None or cycles <= image.height * image.width):
@@ -68,13 +98,13 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False,
         try:
             each, made = budget, choice.options(budget)
             break
-        except _TooFast as error:
+        except TooFast as error:
             if cycles is not None:
                 raise
             budget = max(budget + 1, error.least)
     for part in _CLOSE:
         fewer = budget * part // 1000
-        with suppress(_TooFast):
+        with suppress(TooFast):
             closer = choice.options(fewer)
             if _multipliers(closer) * fewer < _multipliers(made) * each:
                 each, made = fewer, closer
@@ -83,12 +113,12 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False,
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
             attempt = _timed(graph, budget, choice.options(each), paired, means.pipelined)
-        except _TooFast:
+        except TooFast:
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
     if cycles is not None and best.cycles_per_frame > cycles:
-        raise HeadraceError(f"{cycles} cycles per frame were allowed, but layers that keep up with it make "
-                            f"each other wait: allow at least {ceil(best.cycles_per_frame)}")
+        raise TooFast(f"{cycles} cycles per frame were allowed, but layers that keep up with it make each "
+                       "other wait", max(cycles + 1, ceil(best.cycles_per_frame)))
     return best
 
 
@@ -130,7 +160,9 @@ class _Choice:
                     whole.add(self.folding.alike(node.output))
                     break
                 if not fast:
-                    raise _TooFast(node.name, min(option.layer.cycles for option in possible), each)
+                    least = min(option.layer.cycles for option in possible)
+                    raise TooFast(f"layer {node.name} needs {least} cycles per frame however far it is "
+                                   f"unrolled, more than the {each} allowed", least)
                 price = partial(_cost, channels=self.graph.tensors[node.output].channels,
                                 frame=LATENCY * self.multiplications / each**2)
                 made[node.output] = min(fast, key=price)

@@ -1,11 +1,9 @@
 """PLLs, by the tool that comes with the place and route of a family."""
 import re
-import tempfile
-from pathlib import Path
 
 from headrace.boards.board_top import PLL
 from headrace.boards.boards import Board
-from headrace.gen import tools
+from headrace.gen import processes, tools
 from headrace.gen.errors import HeadraceError
 
 _FREQUENCY = re.compile(r"output clock_out, // ([\d.]+) MHz")
@@ -23,11 +21,11 @@ def make(board: Board, source: float, clock: float) -> tuple[str, float]:
     """
     if not board.has_pll:
         raise HeadraceError(f"--clock is not supported on {board.title}: its clock is {source:g} MHz")
-    with tempfile.TemporaryDirectory(prefix="headrace-") as name:
+    with processes.workspace() as folder:
         tools.run("ecppll", [
             "--module", PLL, "--clkin_name", "clock_in", "--clkin", f"{source:g}",
-            "--clkout0_name", "clock_out", "--clkout0", f"{clock:g}", "--file", "pll.v"], Path(name))
-        text = (Path(name) / "pll.v").read_text()
+            "--clkout0_name", "clock_out", "--clkout0", f"{clock:g}", "--file", "pll.v"], folder)
+        text = (folder / "pll.v").read_text("utf-8")
     made = _FREQUENCY.search(text)
     if made is None or abs(float(made[1]) - clock) > clock / 10:
         raise HeadraceError(f"the PLL of {board.device.name} makes no {clock:g} MHz of {source:g} MHz")

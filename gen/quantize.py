@@ -2,7 +2,7 @@
 import contextlib
 import io
 import logging
-import tempfile
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ from onnx import version_converter
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from headrace.gen import onnx_file
+from headrace.gen import files, onnx_file, processes
 from headrace.gen.errors import HeadraceError, shorten
 from headrace.gen.onnx_file import quote, type_name
 from headrace.gen.onnx_import import MAX_ELEMENTS, load
@@ -125,22 +125,19 @@ class FloatModel:
         """
         if target.exists() and target.samefile(self.path):
             raise HeadraceError(f"{target}: is the float network; name another file")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
-                prepared, made = Path(folder, "prepared.onnx"), Path(folder, target.name)
-                with self._tools():
-                    self._quantise(samples, options, prepared, made)
-                try:
-                    layers = len(load(made).nodes)
-                except HeadraceError as error:
-                    reason = str(error).removeprefix(f"{made}: ")
-                    raise HeadraceError(f"{self.path}: when quantised: {reason}") from error
-                with self._tools():
-                    summary = _compare(layers, self.name, samples, prepared, made)
-                made.replace(target)
-        except OSError as error:
-            raise HeadraceError(f"cannot write {target}: {error.strerror}") from error
+        # ONNX Runtime takes no name of a file that the locale's encoding lacks: it works elsewhere.
+        with files.replaced(target) as whole, processes.workspace() as folder:
+            prepared, made = folder / "prepared.onnx", folder / "quantised.onnx"
+            with self._tools():
+                self._quantise(samples, options, prepared, made)
+            try:
+                layers = len(load(made).nodes)
+            except HeadraceError as error:
+                reason = str(error).removeprefix(f"{made}: ")
+                raise HeadraceError(f"{self.path}: when quantised: {reason}") from error
+            with self._tools():
+                summary = _compare(layers, self.name, samples, prepared, made)
+            shutil.copyfile(made, whole)
         return summary
 
     def _quantise(self, samples: Samples, options: Options, prepared: Path, made: Path) -> None:

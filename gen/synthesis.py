@@ -9,7 +9,7 @@ from amaranth import Module, Value
 from amaranth.back import rtlil  # type: ignore[attr-defined]
 from joblib import Parallel, delayed
 
-from headrace.gen import verilog, yosys
+from headrace.gen import processes, verilog, yosys
 from headrace.gen.errors import HeadraceError
 from headrace.gen.resources import Report, Resources, classify
 from headrace.gen.synthesis_jobs import Cache, Workers
@@ -78,7 +78,7 @@ def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = N
     check_rings(hierarchy.rings, target)
     names = _with_logic(hierarchy)
     store, version = Cache(cache), yosys.version()
-    keys = {name: store.key(version, target, Path(__file__).read_text(), *verilog.rtlil(
+    keys = {name: store.key(version, target, Path(__file__).read_text("utf-8"), *verilog.rtlil(
         hierarchy, verilog.closure(hierarchy, name))) for name in names}
     found = {name: cells for name, key in keys.items() if (cells := store.get(key)) is not None}
     if missing := [name for name in names if name not in found]:
@@ -137,9 +137,10 @@ def _design(hierarchy: Hierarchy, names: list[str]) -> str:
 
 def _synthesise(names: list[str], design: str, target: str, version: str) -> dict[str, dict[str, Any]]:
     """Return, for each layer, the arguments of :py:`classify()`. Runs on a worker."""
-    if yosys.version() != version:
-        raise HeadraceError(f"a worker runs {yosys.version()} and not {version}")
-    memories, before, after = _counted(design, target)
+    with processes.interruptible_worker():
+        if yosys.version() != version:
+            raise HeadraceError(f"a worker runs {yosys.version()} and not {version}")
+        memories, before, after = _counted(design, target)
     return {name: {"cells": dict(_cells(after, name)), "writable": _cells(before, name)["writable_memory"],
                    "rom_bits": _rom_bits(memories, before, name)} for name in names}
 
@@ -165,7 +166,10 @@ def _counted(design: str, target: str) -> list[Mapping[str, Any]]:
         made = _run(design, _blank_roms(target))
     except HeadraceError:  # a ROM that became logic, whose content matters: see _blank_roms
         made = _run(design, TARGETS[target].format(_BUNDLE).splitlines())
-    return [json.loads(made[output])["modules"] for output in _OUTPUTS]
+    try:
+        return [json.loads(made[output])["modules"] for output in _OUTPUTS]
+    except (ValueError, KeyError, TypeError) as error:
+        raise HeadraceError(f"{yosys.version()} writes statistics of another form than expected") from error
 
 
 def _run(design: str, script: list[str]) -> dict[str, str]:

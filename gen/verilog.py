@@ -82,8 +82,8 @@ def write(hierarchy: Hierarchy, folder: Path) -> list[Path]:
                       outputs=[f"{stem}.v" for stem in made])
     folder.mkdir()
     for name, text in texts.items():
-        (folder / name).write_text("\n".join(_tidy(text)) + "\n")
-    (folder / FILE_LIST).write_text("".join(f"{name}\n" for name in reversed(texts)))
+        (folder / name).write_text("\n".join(_tidy(text)) + "\n", "utf-8")
+    (folder / FILE_LIST).write_text("".join(f"{name}\n" for name in reversed(texts)), "utf-8")
     return [folder / name for name in texts]
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from headrace.gen import files
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Conv, Quantisation
 from headrace.hdl.geometry import Window
@@ -173,14 +174,11 @@ def save(model: onnx.ModelProto, path: Path, images: npt.NDArray[np.uint8], imag
     """
     if images_path is not None and images_path.suffix != ".npz":
         raise HeadraceError(f"{images_path}: images go into an .npz file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(model.SerializeToString(deterministic=True))
+    with files.replaced(path) as made:
+        made.write_bytes(model.SerializeToString(deterministic=True))
         if images_path is not None:
-            images_path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(images_path, x=images)
-    except OSError as error:
-        raise HeadraceError(f"cannot write {error.filename or path}: {error.strerror}") from error
+            with files.replaced(images_path) as archive:
+                np.savez_compressed(archive, x=images)
 
 
 def images(count: int, size: int, *, seed: int) -> npt.NDArray[np.uint8]:

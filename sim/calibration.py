@@ -80,7 +80,10 @@ def _files(paths: Iterable[str | PathLike[str]]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in known)
+        try:
+            found = sorted(file for file in path.iterdir() if file.suffix.lower() in known)
+        except OSError as error:
+            raise HeadraceError(f"{path}: cannot be read: {error.strerror}") from error
         if not found:
             raise HeadraceError(f"{path}: no images in this folder")
         yield from found

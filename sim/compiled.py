@@ -8,9 +8,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from headrace.gen import yosys
+from headrace.gen import processes, yosys
 from headrace.gen.errors import HeadraceError, shorten
 from headrace.hdl.hierarchy import Hierarchy
 from headrace.sim import cxxrtl
@@ -168,17 +166,17 @@ def compile(hierarchy: Hierarchy, *, optimise: bool = True, cache: Path | None =
     :exc:`HeadraceError`
         If there is no Yosys or no C++ compiler, or one of them fails.
     """
-    folder = cache or platformdirs.user_cache_path("headrace") / "simulations"
+    folder = (cache or platformdirs.user_cache_path("headrace") / "simulations").absolute()
     flags = (*FLAGS, "-O1" if optimise else "-O0")
     key = hashlib.sha256("\0".join([
-        cxxrtl.netlist(hierarchy), Path(cxxrtl.__file__).read_text(), HARNESS.read_text(), yosys.version(),
-        *compiler(), _compiler_version(), *flags]).encode()).hexdigest()
+        cxxrtl.netlist(hierarchy), Path(cxxrtl.__file__).read_text("utf-8"), HARNESS.read_text("utf-8"),
+        yosys.version(), *compiler(), _compiler_version(), *flags]).encode()).hexdigest()
     library = folder / f"{key[:40]}.so"
     if not library.exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as temporary:
-                _build(hierarchy, Path(temporary), flags).replace(library)
+            with processes.removed_afterwards(folder, "headrace-") as temporary:
+                _build(hierarchy, temporary, flags).replace(library)
         except OSError as error:
             raise HeadraceError(f"cannot write {folder}: {error.strerror}") from error
     return Simulation(library, cxxrtl.streams(hierarchy))
@@ -187,19 +185,19 @@ def compile(hierarchy: Hierarchy, *, optimise: bool = True, cache: Path | None =
 def _build(hierarchy: Hierarchy, folder: Path, flags: Sequence[str]) -> Path:
     jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name, text in cxxrtl.generate(hierarchy, parts=jobs).items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, "utf-8")
     sources = [HARNESS, *sorted(folder.glob("*.cc"))]
     objects = [str(folder / f"{source.stem}.o") for source in sources]
     include = yosys.share() / "include" / "backends" / "cxxrtl" / "runtime"
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda pair: _run("-c", *flags, f"-I{include}", str(pair[0]), "-o", pair[1]),
+        list(pool.map(lambda pair: _run(folder, "-c", *flags, f"-I{include}", str(pair[0]), "-o", pair[1]),
                       zip(sources, objects, strict=True)))
-    _run("-shared", *objects, "-o", str(folder / "simulation.so"))
+    _run(folder, "-shared", *objects, "-o", str(folder / "simulation.so"))
     return folder / "simulation.so"
 
 
-def _run(*arguments: str) -> None:
-    done = _call(*arguments)
+def _run(folder: Path, *arguments: str) -> None:
+    done = processes.run([*compiler(), *arguments], folder)
     if done.returncode:
         lines = done.stderr.splitlines() or ["no message"]
         first = next((line for line in lines if "error" in line), lines[-1])
@@ -218,9 +216,5 @@ def compiler() -> Sequence[str]:
 
 @functools.cache
 def _compiler_version() -> str:
-    return _call("--version").stdout
-
-
-def _call(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*compiler(), *arguments], stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True)
+    with processes.workspace() as folder:
+        return processes.run([*compiler(), "--version"], folder).stdout

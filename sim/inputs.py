@@ -1,4 +1,5 @@
 """Network inputs from files: arrays and images, as the integers that the network takes."""
+import os
 import struct
 import tokenize
 import warnings
@@ -14,20 +15,20 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from headrace.gen import files
 from headrace.gen.errors import HeadraceError
 from headrace.gen.graph import Graph, Tensor
+from headrace.sim import images
 from headrace.sim.reference import Activations
 
 Number = TypeVar("Number", np.int16, np.float32)
 
 MAX_BYTES = 1 << 30  # of one array
-_MODES = {1: "L", 3: "RGB"}
 _SHORTER_SIDE = 256 / 224  # of an image before the centre crop, in heights of the network's input
 
 # What damaged files raise besides OSError, in numpy, zipfile and Pillow.
 _DAMAGE = (ValueError, SyntaxError, EOFError, IndexError, KeyError, MemoryError, RuntimeError,
-           TypeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-           Image.DecompressionBombError, Image.DecompressionBombWarning)
+           TypeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 
 def load(paths: Iterable[str | PathLike[str]], graph: Graph) -> Activations:
@@ -44,7 +45,7 @@ def load(paths: Iterable[str | PathLike[str]], graph: Graph) -> Activations:
         An image, for networks of 1 (grey) or 3 (RGB) channels. One of the right size is taken as it
         is, a smaller one is stretched to it; a larger one is resized until its shorter side is 256/224
         of the network's height, then cropped in the centre. A pixel is the uint8 input itself, or
-        the int8 input plus 128.
+        the int8 input plus 128. What :mod:`images` makes of each kind of image is said there.
 
     Raises
     ------
@@ -77,8 +78,7 @@ def gather(paths: Iterable[str | PathLike[str]],
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 arrays.append(read(path))
         except OSError as error:
-            reason = error.strerror or "not an image that Pillow knows"
-            raise HeadraceError(f"{path}: cannot be read: {reason}") from error
+            raise HeadraceError(f"{path}: cannot be read: {error.strerror or 'it is damaged'}") from error
         except _DAMAGE as error:
             raise HeadraceError(f"{path}: damaged, or not what its suffix says") from error
     if not arrays:
@@ -92,23 +92,22 @@ def array(path: Path) -> npt.NDArray[np.generic] | None:
         case ".npz":
             return _npz(path)
         case ".npy":
-            with path.open("rb") as file:
-                return _npy(file, path.stat().st_size, path)
+            with files.opened(path) as file:
+                return _npy(file, os.fstat(file.fileno()).st_size, path)
         case _:
             return None
 
 
 def pixels(path: Path, channels: int, height: int, width: int) -> npt.NDArray[np.uint8] | None:
     """Return an image file as (channels, height, width), resized as `load` says; None if it cannot be."""
-    if channels not in _MODES or height * width == 1:
+    if channels not in images.MODES or height * width == 1:
         return None
-    with Image.open(path) as source:
-        image = _fit(source.convert(_MODES[channels]), height, width)
+    image = _fit(images.read(path, channels), height, width)
     return np.asarray(image, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def _npz(path: Path) -> npt.NDArray[np.generic]:
-    with zipfile.ZipFile(path) as archive:
+    with files.opened(path) as content, zipfile.ZipFile(content) as archive:
         members = {Path(info.filename).stem: info for info in archive.infolist()
                    if info.filename.endswith(".npy")}
         if "x" not in members and len(members) != 1:

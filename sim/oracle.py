@@ -8,14 +8,13 @@ kernel: in the average of a window a tie may go either way (:mod:`headrace.sim.t
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from headrace.gen import onnx_probe
+from headrace.gen import onnx_probe, processes
 from headrace.gen.errors import HeadraceError, shorten
 from headrace.gen.graph import Graph
 from headrace.sim import reference, ties
@@ -121,8 +120,8 @@ def _session(path: Path, graph: Graph, cut: str | None) -> ort.InferenceSession:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
     else:  # makes int8 weights uint8, for which there are exact kernels
         options.add_session_config_entry("session.x64quantprecision", "1")
-    with TemporaryDirectory() as folder:
-        optimised = Path(folder, "optimised.onnx")
+    with processes.workspace() as folder:
+        optimised = folder / "optimised.onnx"
         options.optimized_model_filepath = str(optimised)
         session = ort.InferenceSession(onnx_probe.probe(path, graph, cut), options,
                                        providers=["CPUExecutionProvider"])

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from headrace.gen.errors import HeadraceError
+from headrace.gen.errors import HeadraceError
+from headrace.gen.files import opened
 from headrace.gen.graph import Graph, Pool
 from headrace.sim import oracle
 from headrace.sim.reference import Integers
@@ -53,7 +55,7 @@ def score(graph: Graph, paths: list[Path], x: Integers, outputs: Integers, *, mo
     if len(paths) != 1 or paths[0].suffix.lower() != ".npz":
         return Score()
     try:
-        with np.load(paths[0], allow_pickle=False) as arrays:
+        with opened(paths[0]) as file, np.load(file, allow_pickle=False) as arrays:
             answers = {name: arrays[name][:len(outputs)] for name in ("labels", "y") if name in arrays}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise HeadraceError(f"{paths[0]}: damaged, or not what its suffix says") from error

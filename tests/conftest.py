@@ -42,3 +42,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def branched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network with Concat, Resize and tables."""
     return branches(tmp_path_factory.mktemp("branched") / "branched.onnx")
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Inputs that failed once, which are no part of the repository."""
+    if not (SHARED / "cases").is_dir():
+        pytest.skip(f"needs {SHARED / 'cases'}")
+    return SHARED / "cases"

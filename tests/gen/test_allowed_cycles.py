@@ -1,0 +1,80 @@
+"""A number of cycles that a refusal names is one that is then allowed."""
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import random_models
+from headrace.gen import planner
+from headrace.gen.errors import HeadraceError
+from headrace.gen.graph import Graph
+from headrace.gen.means import Means
+from headrace.gen.onnx_import import load
+from headrace.gen.planner import plan
+from random_networks import Network, networks
+
+MEANS = st.builds(Means, fold=st.sampled_from((None, None, 1, 2, 3)),
+                  keep=st.sampled_from(("wide", "narrow")), pipelined=st.booleans(), serial=st.booleans(),
+                  rings=st.sampled_from(("registers", "lutram", "blockram")))
+
+
+def allowed(graph: Graph, cycles: int, means: Means) -> int | None:
+    """The number that a refusal of `cycles` names, which is tried; None if nothing is refused."""
+    try:
+        plan(graph, cycles=cycles, means=means)
+    except HeadraceError as error:
+        found = re.search(r": allow at least (\d+)$", str(error))
+        assert found is not None, error
+        assert cycles < int(found[1]) and plan(graph, cycles=int(found[1]), means=means)
+        return int(found[1])
+    return None
+
+
+def climb(graph: Graph, means: Means) -> int:
+    """Ask for what was named, made a little less, again and again; return how many refusals there were."""
+    cycles, refusals = 1, 0
+    for divisor in (1, 1, 2, 3, 5):
+        if (found := allowed(graph, max(1, cycles), means)) is None:
+            break
+        refusals += 1
+        cycles = found - max(1, (found - cycles) // (2 * divisor)) if divisor > 1 else found - 1
+    return refusals
+
+
+@pytest.mark.parametrize("means", [
+    Means(), Means(fold=4), pytest.param(Means(keep="narrow"), marks=pytest.mark.full),
+    pytest.param(Means(pipelined=True), marks=pytest.mark.full),
+    pytest.param(Means(rings="blockram", pipelined=True), marks=pytest.mark.full)], ids=str)
+def test_bundled_network(digits: Path, means: Means) -> None:
+    assert climb(load(digits), means) >= 1
+
+
+def climb_random(folders: pytest.TempPathFactory, network: Network, means: Means) -> None:
+    climb(load(random_models.save(network, folders.mktemp("random") / "net.onnx")), means)
+
+
+@settings(max_examples=10, deadline=None, derandomize=True, database=None,
+          suppress_health_check=list(HealthCheck))
+@given(network=networks(), means=MEANS)
+def test_random_networks(tmp_path_factory: pytest.TempPathFactory, network: Network, means: Means) -> None:
+    climb_random(tmp_path_factory, network, means)
+
+
+@pytest.mark.full
+@settings(max_examples=300, deadline=None, derandomize=True, database=None,
+          suppress_health_check=list(HealthCheck))
+@given(network=networks(), means=MEANS)
+def test_many_random_networks(tmp_path_factory: pytest.TempPathFactory, network: Network,
+                              means: Means) -> None:
+    climb_random(tmp_path_factory, network, means)
+
+
+def test_cheap_bound_does_not_suffice(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first layer that fails needs is less than what the network does: who names it is caught."""
+    first: Callable[..., int] = lambda graph, cycles, paired, means: cycles  # noqa: E731
+    monkeypatch.setattr(planner, "_sufficient", first)
+    with pytest.raises(HeadraceError, match="allow at least"):
+        climb(load(digits), Means(pipelined=True))
