@@ -55,12 +55,25 @@ def predict(network: Network, frames: int, *, endless: bool = False) -> Timing:
     ``endless`` lets more frames follow; the streams then hold part of them.
     """
     scheduler = Scheduler()
+    makers, last, processes = build(network, scheduler)
+    processes += [
+        cycle_parts.source(makers[None], None if endless else frames * network.formats[0].beats),
+        cycle_parts.sink(last, frames * network.formats[1].beats)]
+    scheduler.run(processes)
+    per_frame = network.formats[1].beats
+    assert len(last.times) == frames * per_frame, "the network hangs"
+    return Timing({name: makers[name].times for name in network.layers},
+                  {name: makers[name].waited / makers[name].taken for name in network.layers},
+                  tuple(last.times[per_frame - 1::per_frame]))
+
+
+def build(network: Network,
+          scheduler: Scheduler) -> tuple[dict[str | None, Channel], Channel, list[Process]]:
+    """Return the streams by what makes them, None for the network's input, its output, and the processes."""
     makers: dict[str | None, Channel] = {name: Channel(scheduler) for name in (None, *network.layers)}
-    readers = network.readers()
-    processes: list[Process] = [cycle_parts.source(
-        makers[None], None if endless else frames * network.formats[0].beats)]
+    processes: list[Process] = []
     ports: dict[tuple[str, str], Channel] = {}
-    for maker, places in readers.items():
+    for maker, places in network.readers().items():
         channel = makers[maker]
         copies = [Channel(scheduler) for _ in places] if len(places) > 1 else [channel]
         if len(places) > 1:
@@ -69,14 +82,7 @@ def predict(network: Network, frames: int, *, endless: bool = False) -> Timing:
     for name, (layer, inputs) in network.layers.items():
         streams = [ports[name, port] for port in inputs]
         processes += _layer(layer, streams, makers[name], scheduler)
-    last = ports["", "o"]
-    processes.append(cycle_parts.sink(last, frames * network.formats[1].beats))
-    scheduler.run(processes)
-    per_frame = network.formats[1].beats
-    assert len(last.times) == frames * per_frame, "the network hangs"
-    return Timing({name: makers[name].times for name in network.layers},
-                  {name: makers[name].waited / makers[name].taken for name in network.layers},
-                  tuple(last.times[per_frame - 1::per_frame]))
+    return makers, ports["", "o"], processes
 
 
 def _layer(layer: Any, inputs: list[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
