@@ -10,6 +10,7 @@ from headrace.hdl.requantisation import Requantisation
 from headrace.hdl.ring import Ring
 from headrace.hdl.rows import RowFormat, counter
 from headrace.hdl.scale import Requantise
+from headrace.hdl.sums import total as total_of
 
 
 class GlobalPool(Layer):
@@ -62,7 +63,7 @@ class GlobalPool(Layer):
         fold, _, fold_last = counter(m, i.fold, self.i.valid & self.i.ready, name="fold")
         earlier = Mux(fold == 0, 0, across) if i.fold > 1 else 0
         with m.If(self.i.ready if i.fold == 1 else self.i.ready & self.i.valid):
-            m.d.sync += across.eq(sum(self.i.payload, earlier))
+            m.d.sync += across.eq(earlier + total_of(m, [*self.i.payload], name="columns"))
         with m.If(self.i.ready):
             m.d.sync += present.eq(self.i.valid & fold_last)
 

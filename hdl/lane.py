@@ -2,7 +2,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from amaranth import Array, Const, Module, Mux, Shape, Signal, Value, ValueLike
+from amaranth import Array, Module, Mux, Shape, Signal, Value, ValueLike
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,6 +10,7 @@ from headrace.hdl.hierarchy import place
 from headrace.hdl.packed import pack, products
 from headrace.hdl.ring import Ring
 from headrace.hdl.steps import assign, members, staged
+from headrace.hdl.sums import total
 
 
 class MacLane(wiring.Component):
@@ -101,7 +102,8 @@ class MacLane(wiring.Component):
                        for index, (a, b) in enumerate(zip(low, high, strict=True))]
             yield from products(m, weights, x, name=f"pair{pair}")
         for output in range(2 * shared, self.p_out):
-            yield sum((operand * self.weight[output][index] for index, operand in enumerate(x)), Const(0))
+            terms = [operand * self.weight[output][index] for index, operand in enumerate(x)]
+            yield total(m, terms, name=f"terms{output}")
 
 
 class MaxLane(wiring.Component):

@@ -3,6 +3,8 @@ from collections.abc import Sequence
 
 from amaranth import Cat, Const, Module, Signal, Value, signed
 
+from headrace.hdl.sums import total as total_of
+
 LOW = 16
 """Bits from the low factor to the high one: what 25 bits with sign leave beside 9."""
 
@@ -47,7 +49,7 @@ def products(m: Module, pairs: Sequence[tuple[Value, Value, Value]], factors: Se
     if len(changes) == 1:
         return Cat(total[:LOW], changes[0]).as_signed(), total[LOW:].as_signed() + changes[0]
     borrowed = Signal(signed(len(changes).bit_length() + 1), name=f"{name}_borrowed")
-    m.d.comb += borrowed.eq(sum(changes))
+    m.d.comb += borrowed.eq(total_of(m, changes, name=f"{name}_changes"))
     high_sum = Signal(signed(len(total) - LOW), name=f"{name}_high")
     m.d.comb += high_sum.eq(total[LOW:].as_signed() + borrowed)
     return Cat(total[:LOW], -borrowed).as_signed(), high_sum

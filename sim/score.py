@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from headrace.gen.errors import HeadraceError
-from headrace.gen.errors import HeadraceError
 from headrace.gen.files import opened
 from headrace.gen.graph import Graph, Pool
 from headrace.sim import oracle
