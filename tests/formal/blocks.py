@@ -29,12 +29,15 @@ from headrace.hdl.network import Network
 from headrace.hdl.output_stationary import OutputStationary
 from headrace.hdl.requantisation import AddRequantisation, Requantisation
 from headrace.hdl.requests import Requests
+from headrace.hdl.ring import BLOCKRAM, LUTRAM, REGISTERS
 from headrace.hdl.rows import RowFormat
 from headrace.hdl.scale import Requantise, Scale, Serialise
 from headrace.hdl.upsample import Upsample
 from headrace.hdl.window import Depthwise, MaxPool
 
 PIPELINED = ", pipelined"
+
+MEMORIES = {"block RAM": BLOCKRAM, "LUT RAM": LUTRAM}
 
 BIT = unsigned(1)
 SUM = signed(3)
@@ -102,7 +105,7 @@ def layer(kind: Any, window: Window = POINT, *, channels: int = 2, height: int =
     return kind(**made, **options)
 
 
-def chain(*, pipelined: bool = False, held: int = 2) -> Network:
+def bottleneck(*, pipelined: bool = False, held: int = 2) -> Network:
     """A bottleneck: a layer that widens, a depthwise one, one that narrows, and a shortcut."""
     x = rows(1, pipelined=pipelined)
     widen = layer(OutputStationary, channels=1, p_in=1, p_out=1, pipelined=pipelined)
@@ -164,28 +167,28 @@ def either(pipelined: bool) -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         "add": (1, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=1, rows=(0, 0))),
         "add, held rows": (
             3, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=2, rows=(2, 1))),
-        "narrow": (9, of(InputStationary, p_in=1, p_out=1, drain=False)),
-        "narrow, drain": (9, of(InputStationary, p_in=1, p_out=1, drain=True)),
-        "narrow, rest": (9, of(InputStationary, outputs=3, p_in=2, p_out=2, drain=False)),
-        "narrow, folded": (9, of(InputStationary, p_in=1, p_out=1, drain=False, folds=(2, 2))),
-        "narrow, folded drain": (9, of(InputStationary, p_in=2, p_out=1, drain=True, folds=(2, 2))),
-        "widen": (9, of(OutputStationary, p_in=1, p_out=1)),
-        "widen, parallel": (9, of(OutputStationary, p_in=2, p_out=2)),
-        "widen, folded": (9, of(OutputStationary, p_in=1, p_out=1, folds=(2, 2))),
-        "widen, strides": (9, of(OutputStationary, p_in=1, p_out=1, leaves=partial(strides, HALVE))),
-        "widen, windows": (9, of(OutputStationary, p_in=1, p_out=1, leaves=lambda _: whole(PAIR))),
-        "dense": (20, of(OutputStationary, SAME, p_in=1, p_out=1, outputs=1, channels=1)),
-        "dense, row": (20, of(OutputStationary, SAME, p_in=3, p_out=2)),
+        "narrow": (3, of(InputStationary, p_in=1, p_out=1, drain=False)),
+        "narrow, drain": (4, of(InputStationary, p_in=1, p_out=1, drain=True)),
+        "narrow, rest": (4, of(InputStationary, outputs=3, p_in=2, p_out=2, drain=False)),
+        "narrow, folded": (4, of(InputStationary, p_in=1, p_out=1, drain=False, folds=(2, 2))),
+        "narrow, folded drain": (8, of(InputStationary, p_in=2, p_out=1, drain=True, folds=(2, 2))),
+        "widen": (5, of(OutputStationary, p_in=1, p_out=1)),
+        "widen, parallel": (4, of(OutputStationary, p_in=2, p_out=2)),
+        "widen, folded": (5, of(OutputStationary, p_in=1, p_out=1, folds=(2, 2))),
+        "widen, strides": (5, of(OutputStationary, p_in=1, p_out=1, leaves=partial(strides, HALVE))),
+        "widen, windows": (5, of(OutputStationary, p_in=1, p_out=1, leaves=lambda _: whole(PAIR))),
+        "dense": (12, of(OutputStationary, SAME, p_in=1, p_out=1, outputs=1, channels=1)),
+        "dense, row": (9, of(OutputStationary, SAME, p_in=3, p_out=2)),
         "dense, two banks": (20, of(OutputStationary, COLUMN, p_in=1, p_out=1, banks=2)),
-        "dense, halve": (20, of(OutputStationary, HALVE, p_in=2, p_out=1)),
+        "dense, halve": (7, of(OutputStationary, HALVE, p_in=2, p_out=1)),
         "dense, halve, two banks": (20, of(OutputStationary, HALVE, p_in=4, p_out=2, banks=2)),
-        "dense, skip": (20, of(OutputStationary, SKIP, p_in=1, p_out=1, banks=2)),
+        "dense, skip": (5, of(OutputStationary, SKIP, p_in=1, p_out=1, banks=2)),
         "dense, paired": (20, of(OutputStationary, COLUMN, p_in=3, p_out=1, paired=True)),
-        "depthwise": (20, of(Depthwise, COLUMN, p_in=1)),
+        "depthwise": (3, of(Depthwise, COLUMN, p_in=1)),
         "depthwise, window": (20, of(Depthwise, SAME, p_in=9)),
-        "depthwise, patient": (20, of(Depthwise, COLUMN, p_in=3, patience=2)),
+        "depthwise, patient": (3, of(Depthwise, COLUMN, p_in=3, patience=2)),
         "depthwise, halve": (20, of(Depthwise, HALVE, p_in=2)),
-        "depthwise, strides": (20, of(Depthwise, HALVE, p_in=4, arrives=strides(HALVE, 3))),
+        "depthwise, strides": (5, of(Depthwise, HALVE, p_in=4, arrives=strides(HALVE, 3))),
         "depthwise, windows": (20, of(Depthwise, COLUMN, p_in=1, arrives=whole(COLUMN))),
         "depthwise, multiplier": (20, of(Depthwise, COLUMN, p_in=3, channels=1)),
         "depthwise, folded": (20, of(Depthwise, COLUMN, p_in=3, folds=(2, 2))),
@@ -204,10 +207,13 @@ def either(pipelined: bool) -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         "addressed, halve": (40, of(Addressed, HALVE, depthwise=False, folds=(2, 1))),
         "addressed, depthwise": (40, of(Addressed, COLUMN, depthwise=True, folds=(2, 2))),
         "addressed, serial": (40, of(Addressed, PAIR, depthwise=False, serial=True, folds=(2, 2))),
-        "bottleneck": (40, partial(chain, **p)),
+        "bottleneck": (48, partial(bottleneck, **p)),
         "axi, pool": (40, lambda: Axi(pooled(**p))),
     }
-    return {name: (silence, pipelined, make) for name, (silence, make) in made.items()}
+    kept = "depthwise", "dense, two banks", "narrow, drain", "add, held rows", "bottleneck"  # in rings
+    made |= {f"{name}, {memory}": made[name] for memory in MEMORIES for name in kept}
+    stages = 12 if pipelined else 0  # of lanes and requantisers, and what they wait for one another
+    return {name: (silence + stages, pipelined, make) for name, (silence, make) in made.items()}
 
 
 MAKERS = alone() | either(False) | {f"{name}{PIPELINED}": made for name, made in either(True).items()}
@@ -216,8 +222,16 @@ MAKERS = alone() | either(False) | {f"{name}{PIPELINED}": made for name, made in
 def block(name: str) -> Block:
     silence, cuts_ready, make = MAKERS[name]
     dut = make()
-    return Block(dut=dut, silence=silence, frames=frames(dut), cuts_ready=cuts_ready)
+    rings = next((rings for what, rings in MEMORIES.items() if what in name), REGISTERS)
+    return Block(dut=dut, silence=silence, frames=frames(dut), cuts_ready=cuts_ready, rings=rings)
 
 
-QUICK = [*MAKERS]
+QUICK = [
+    *alone(), "serialise", "scale", "lookup", "add", "add, held rows", "narrow", "narrow, drain",
+    "narrow, folded drain", "widen", "widen, strides", "widen, windows", "dense", "dense, two banks",
+    "dense, skip", "depthwise, patient", "depthwise, strides", "depthwise, windows", "depthwise, folded",
+    "average", "max, patient", "global", "addressed, window", "addressed, serial", "bottleneck", "axi, pool",
+    "add, held rows, block RAM", *(f"{name}{PIPELINED}" for name in (
+        "serialise", "lookup", "add, held rows", "narrow, drain", "dense, two banks", "depthwise, patient",
+        "max", "global", "addressed, window"))]
 """Those that `make test` proves: each kind in one form at least."""

@@ -7,10 +7,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 from headrace.gen import yosys
 from headrace.gen.verilog import rtlil
+from headrace.hdl import ring
 from headrace.hdl.hierarchy import Hierarchy
+from headrace.hdl.ring import REGISTERS
 
 # The pass that calls ABC wants a netlist to map: it gets this one back, untouched.
 STUB = """
@@ -111,23 +114,23 @@ class Verdict:
     never: Mapping[str, str]
 
 
-def prove(component: Any, outputs: Sequence[str], *, seconds: int) -> Verdict:
+def prove(component: Any, outputs: Sequence[str], *, seconds: int, rings: str = REGISTERS) -> Verdict:
     """Elaborate a component as for a build, and see of each of :py:`outputs` whether it can ever be 1.
 
     Each of two methods is given so many seconds for each output.
     """
-    design = _design(component)
-    made = _run(design, outputs, QUICK.format, ("pdr", "reach"), seconds=seconds)
+    text = design(component, rings)
+    made = _run(text, outputs, QUICK.format, ("pdr", "reach"), seconds=seconds)
     never = {output: _status(made, output, ("pdr", "reach")) for output in outputs}
     if left := [output for output in outputs if never[output] == OPEN]:
-        more = _run(design, left, THOROUGH.format, ("pdr",), seconds=seconds)
+        more = _run(text, left, THOROUGH.format, ("pdr",), seconds=seconds)
         never |= {output: _status(more, output, ("pdr",)) for output in left}
     return Verdict(_cones(json.loads(made["gates.json"])["modules"]["top"]), never)
 
 
-def run(component: Any, output: str, *, seconds: int) -> list[dict[str, int]]:
+def run(component: Any, output: str, *, seconds: int, rings: str = REGISTERS) -> list[dict[str, int]]:
     """Return a shortest run that makes an output 1 in its last cycle: inputs by cycle, those that matter."""
-    made = _run(_design(component), [output], SEARCH.format, ("run",), seconds=seconds)
+    made = _run(design(component, rings), [output], SEARCH.format, ("run",), seconds=seconds)
     found = re.findall(r"^(\S+)@(\d+)=([01])$", made[f"{output}.run"], re.MULTILINE)
     cycles: list[dict[str, int]] = [{} for _ in range(1 + max(int(cycle) for _, cycle, _ in found))]
     for name, cycle, value in found:
@@ -135,14 +138,14 @@ def run(component: Any, output: str, *, seconds: int) -> list[dict[str, int]]:
     return cycles
 
 
-def _run(design: str, outputs: Sequence[str], script: Callable[..., str], answers: Sequence[str], *,
+def _run(text: str, outputs: Sequence[str], script: Callable[..., str], answers: Sequence[str], *,
          seconds: int) -> dict[str, str]:
     scripts = {f"{output}.abc": script(output=output, seconds=seconds) for output in outputs}
     wanted = [f"{output}.{kind}" for output in outputs for kind in answers]
     if "run" not in answers:
         wanted += [f"{output}.blif" for output in outputs]
     return yosys.run(GATES + "".join(ONE_OUTPUT.format(output=output) for output in outputs),
-                     files={"design.il": design, "stub.il": STUB, **scripts},
+                     files={"design.il": text, "stub.il": STUB, **scripts},
                      outputs=["gates.json", *wanted])
 
 
@@ -155,9 +158,12 @@ def _status(made: Mapping[str, str], output: str, methods: Sequence[str]) -> str
     return found.pop() if found else OPEN
 
 
-def _design(component: Any) -> str:
-    hierarchy = Hierarchy()
-    hierarchy.build(component)
+def design(component: Any, rings: str) -> str:
+    """Return the RTLIL of a component and all its parts."""
+    hierarchy = Hierarchy(rings=rings)
+    # Rings are memories where that is asked for, also where there is little to hold.
+    with mock.patch.multiple(ring, WORTH_LUTRAM=2, WORTH_BLOCKRAM=(1, 2)):
+        hierarchy.build(component)
     return "\n".join(rtlil(hierarchy, hierarchy.modules))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from formal.harness import RULES, Harness, streams
 from formal.prover import FAILS, PROVED, prove, run
+from headrace.hdl.ring import REGISTERS
 
 SECONDS = 120
 """For each method and rule: some thirty times what the longest takes."""
@@ -24,12 +25,15 @@ class Block:
         Beats of a frame on each stream, where streams carry frames.
     cuts_ready : :class:`bool`
         The ready of no input may follow from that of an output's reader in the same cycle.
+    rings : :class:`str`
+        What rings are made of (:class:`headrace.hdl.hierarchy.Hierarchy`).
     """
 
     dut: Any
     silence: int
     frames: Mapping[str, int]
     cuts_ready: bool
+    rings: str = REGISTERS
 
 
 def broken(block: Block) -> Iterator[str]:
@@ -40,7 +44,7 @@ def broken(block: Block) -> Iterator[str]:
     3. Nothing hangs: within some cycles something moves, and a frame that has come leaves.
     """
     harness = Harness(dut=block.dut, silence=block.silence, frames=block.frames)
-    verdict = prove(harness, RULES, seconds=SECONDS)
+    verdict = prove(harness, RULES, seconds=SECONDS, rings=block.rings)
     inputs = [name for name, _, is_input in streams(block.dut) if is_input]
     outputs = [name for name, _, is_input in streams(block.dut) if not is_input]
     takes = {f"takes_{name}" for name in outputs}
@@ -50,7 +54,7 @@ def broken(block: Block) -> Iterator[str]:
             yield f"{output} follows from {', '.join(sorted(found))}"
     for rule in RULES:
         if verdict.never[rule] == FAILS:
-            shortest = run(harness, rule, seconds=SECONDS)
+            shortest = run(harness, rule, seconds=SECONDS, rings=block.rings)
             yield f"{rule} after\n" + "\n".join(map(_line, enumerate(shortest)))
         elif verdict.never[rule] != PROVED:
             yield f"{rule}: not found out"

@@ -1,12 +1,17 @@
 """Every block and kind of layer keeps the rules of streams, whatever its environment does; mutants do not."""
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from formal import mutants
-from formal.blocks import QUICK, block
+from formal.blocks import MAKERS, PIPELINED, QUICK, block, bottleneck, frames, rows
+from formal.prover import design
 from formal.rules import Block, broken
+from headrace.hdl import branch
+from headrace.hdl.branch import Shortcut
+from headrace.hdl.ring import BLOCKRAM, REGISTERS
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -41,3 +46,31 @@ def test_mutant_is_caught(make: Callable[[], Any], rule: str) -> None:
 
 def test_ready_that_follows_is_caught() -> None:
     assert judge(mutants.Passing(), cuts_ready=True) == "ready_i follows from takes_o"
+
+
+@pytest.mark.parametrize("name, cycles", (("narrow", 2), ("dense", 11), ("addressed", 2)))
+def test_bound_is_a_bound(name: str, cycles: int) -> None:
+    """Where less is allowed than a layer needs it is found out: layers do move, and are not idle by proof."""
+    assert "breaks_ends after" in "\n".join(broken(replace(block(name), silence=cycles)))
+
+
+def test_shortcut_with_a_row_too_few_hangs() -> None:
+    """The first output row needs two rows of the input, which the fork must have given to both sides."""
+    network = bottleneck(held=0)
+    found = "\n".join(broken(replace(block("bottleneck"), dut=network, frames=frames(network))))
+    assert "breaks_moves after" in found
+
+
+def test_word_read_too_early_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of one beat may leave block RAM in the cycle in which it enters, and is undefined then."""
+    monkeypatch.setattr(branch, "in_one_memory", lambda *_: True)
+    shortcut = Shortcut(i=rows(1), rows=2)
+    found = broken(Block(dut=shortcut, silence=1, frames={}, cuts_ready=True, rings=BLOCKRAM))
+    assert "breaks_keeps after" in "\n".join(found)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if "RAM" in name and PIPELINED not in name])
+def test_rings_are_memories(name: str) -> None:
+    """Of blocks that are proved with memories, small as they are."""
+    made = block(name)
+    assert made.rings != REGISTERS and design(made.dut, made.rings) != design(made.dut, REGISTERS)
