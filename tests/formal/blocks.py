@@ -227,9 +227,9 @@ def block(name: str) -> Block:
 
 
 QUICK = [
-    *alone(), "serialise", "scale", "lookup", "add", "add, held rows", "narrow", "narrow, drain",
-    "narrow, folded drain", "widen", "widen, strides", "widen, windows", "dense", "dense, two banks",
-    "dense, skip", "depthwise, patient", "depthwise, strides", "depthwise, windows", "depthwise, folded",
+    *alone(), "serialise", "scale", "lookup", "add, held rows", "narrow, drain",
+    "narrow, folded drain", "widen, strides", "widen, windows", "dense", "dense, two banks",
+    "depthwise, patient", "depthwise, strides", "depthwise, windows", "depthwise, folded",
     "average", "max, patient", "global", "addressed, window", "addressed, serial", "bottleneck", "axi, pool",
     "add, held rows, block RAM", *(f"{name}{PIPELINED}" for name in (
         "serialise", "lookup", "add, held rows", "narrow, drain", "dense, two banks", "depthwise, patient",
