@@ -49,7 +49,10 @@ def test_ready_that_follows_is_caught() -> None:
 
 
 @pytest.mark.parametrize("name, cycles, rule", (
-    ("narrow", 2, "breaks_moves after"), ("dense", 11, "breaks_ends after"), ("addressed", 2, "breaks_ends after")))
+    ("narrow", 2, "breaks_moves after"),
+    ("dense", 11, "breaks_ends after"),
+    ("addressed", 2, "breaks_ends after"),
+))
 def test_less_than_a_layer_needs_is_caught(name: str, cycles: int, rule: str) -> None:
     """So layers do move where they are proved, and end what has come."""
     assert rule in "\n".join(broken(replace(block(name), silence=cycles)))
