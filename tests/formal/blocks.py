@@ -227,11 +227,9 @@ def block(name: str) -> Block:
 
 
 QUICK = [
-    *alone(), "serialise", "scale", "lookup", "add, held rows", "narrow, drain",
-    "narrow, folded drain", "widen, strides", "widen, windows", "dense", "dense, two banks",
-    "depthwise, patient", "depthwise, strides", "depthwise, windows", "depthwise, folded",
-    "average", "max, patient", "global", "addressed, window", "addressed, serial", "bottleneck", "axi, pool",
+    *alone(), "serialise", "scale", "lookup", "add, held rows", "narrow, drain", "widen, windows", "dense",
+    "dense, two banks", "depthwise, patient", "depthwise, strides", "depthwise, windows", "max, patient",
+    "global", "addressed, window", "addressed, serial", "bottleneck", "axi, pool",
     "add, held rows, block RAM", *(f"{name}{PIPELINED}" for name in (
-        "serialise", "lookup", "add, held rows", "narrow, drain", "dense, two banks", "depthwise, patient",
-        "max", "global", "addressed, window"))]
+        "serialise", "lookup", "add, held rows", "narrow, drain", "depthwise, patient", "global"))]
 """Those that `make test` proves: each kind in one form at least."""
