@@ -13,6 +13,7 @@ help:
 	@echo "make test-full  the same, hundreds of random networks and the real ones of ../shared"
 	@echo "make random     COUNT=... random networks with random options that no other run has drawn, or from SEED=..."
 	@echo "make bench      the standard MobileNetV2 of ../shared: simulated, and through yosys"
+	@echo "make proofs     every block and kind of layer proved to keep the rules of streams"
 	@echo "make calibrate  fit the resource estimate to yosys, some ten minutes for each family"
 	@echo "make clean      remove what the targets made"
 
@@ -84,6 +85,11 @@ random: lint yosys
 .PHONY: bench
 bench: $(VENV)/stamp
 	$(BIN)/pytest -m bench -s --durations=0
+
+# Of every configuration; `make test` proves a part of them.
+.PHONY: proofs
+proofs: yosys
+	$(BIN)/python tests/prove.py
 
 # The coefficients of the resource estimate, gen/estimate.json: `make calibrate FAMILIES="ecp5 xc7"`.
 FAMILIES := ecp5 ice40 xc7 xcup

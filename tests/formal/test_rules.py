@@ -1,0 +1,80 @@
+"""Every block and kind of layer keeps the rules of streams, whatever its environment does; mutants do not."""
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from formal import mutants
+from formal.blocks import MAKERS, PIPELINED, QUICK, block, bottleneck, frames, rows
+from formal.prover import design
+from formal.rules import Block, broken
+from headrace.hdl import branch
+from headrace.hdl.branch import Shortcut
+from headrace.hdl.ring import BLOCKRAM, REGISTERS
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_keeps_rules(name: str) -> None:
+    assert not [*broken(block(name))]
+
+
+def judge(dut: Any, *, cuts_ready: bool = False) -> str:
+    found = broken(Block(dut=dut, silence=3, frames={"i": 3, "o": 3}, cuts_ready=cuts_ready))
+    return "\n".join(found)
+
+
+def test_register_keeps_rules() -> None:
+    """What the mutants are mutants of."""
+    assert judge(mutants.Passing()) == ""
+
+
+@pytest.mark.parametrize("make, rule", (
+    (mutants.DropsValid, "breaks_keeps after"),
+    (mutants.ChangesPayload, "breaks_keeps after"),
+    (mutants.ValidFollowsReady, "valid_o follows from takes_o"),
+    (mutants.PayloadFollowsReady, "payload_o follows from takes_o"),
+    (mutants.WaitsForReady, "breaks_moves after"),
+    (mutants.Hangs, "breaks_moves after"),
+    (mutants.HangsAfterStall, "breaks_moves after"),
+    (mutants.HangsAfterReset, "breaks_moves after"),
+    (mutants.KeepsTheLast, "breaks_ends after"),
+))
+def test_mutant_is_caught(make: Callable[[], Any], rule: str) -> None:
+    assert rule in judge(make())
+
+
+def test_ready_that_follows_is_caught() -> None:
+    assert judge(mutants.Passing(), cuts_ready=True) == "ready_i follows from takes_o"
+
+
+@pytest.mark.parametrize("name, cycles, rule", (
+    ("narrow", 2, "breaks_moves after"),
+    ("dense", 11, "breaks_ends after"),
+    ("addressed", 2, "breaks_ends after"),
+))
+def test_less_than_a_layer_needs_is_caught(name: str, cycles: int, rule: str) -> None:
+    """So layers do move where they are proved, and end what has come."""
+    assert rule in "\n".join(broken(replace(block(name), silence=cycles)))
+
+
+def test_shortcut_with_a_row_too_few_hangs() -> None:
+    """The first output row needs two rows of the input, which the fork must have given to both sides."""
+    network = bottleneck(held=0)
+    found = "\n".join(broken(replace(block("bottleneck"), dut=network, frames=frames(network))))
+    assert "breaks_moves after" in found
+
+
+def test_word_read_too_early_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of one beat may leave block RAM in the cycle in which it enters, and is undefined then."""
+    monkeypatch.setattr(branch, "in_one_memory", lambda *_: True)
+    shortcut = Shortcut(i=rows(1), rows=2)
+    found = broken(Block(dut=shortcut, silence=1, frames={}, cuts_ready=True, rings=BLOCKRAM))
+    assert "breaks_keeps after" in "\n".join(found)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if "RAM" in name and PIPELINED not in name])
+def test_rings_are_memories(name: str) -> None:
+    """Of blocks that are proved with memories, small as they are."""
+    made = block(name)
+    assert made.rings != REGISTERS and design(made.dut, made.rings) != design(made.dut, REGISTERS)
