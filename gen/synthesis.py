@@ -165,11 +165,21 @@ def _counted(design: str, target: str) -> list[Mapping[str, Any]]:
     try:
         made = _run(design, _blank_roms(target))
     except HeadraceError:  # a ROM that became logic, whose content matters: see _blank_roms
-        made = _run(design, TARGETS[target].format(_BUNDLE).splitlines())
+        made = _run(design, commands(target, _BUNDLE))
     try:
         return [json.loads(made[output])["modules"] for output in _OUTPUTS]
     except (ValueError, KeyError, TypeError) as error:
         raise HeadraceError(f"{yosys.version()} writes statistics of another form than expected") from error
+
+
+def commands(target: str, top: str) -> list[str]:
+    """Return the Yosys commands that make a target's netlist of RTL whose processes are gone."""
+    return [
+        "opt_clean -purge",  # names that differ in their first character alone confuse abc9
+        # Without a clock to meet, abc9 spends LUTs on the delay of every path across a module's border.
+        f"scratchpad -set abc9.D {CLOCK_PERIOD_PS}",
+        *TARGETS[target].format(top).splitlines(),
+    ]
 
 
 def _run(design: str, script: list[str]) -> dict[str, str]:
@@ -186,9 +196,6 @@ def _run(design: str, script: list[str]) -> dict[str, str]:
         "chtype -set \\writable_memory t:$mem_v2 r:WR_PORTS>0 %i t:$memwr* %u",
         "tee -q -o memories.json stat -json",
         "design -load netlist",
-        "opt_clean -purge",  # names that differ in their first character alone confuse abc9
-        # Without a clock to meet, abc9 spends LUTs on the delay of every path across a module's border.
-        f"scratchpad -set abc9.D {CLOCK_PERIOD_PS}",
         *script,
         "tee -q -o cells.json stat -json",
         "",
@@ -201,7 +208,7 @@ def _blank_roms(target: str) -> list[str]:
     To write their content into primitives takes Yosys longer than all else, and is no part of a report. The
     script fails if one of these ROMs is left over after the step that maps memories.
     """
-    *setup, command = TARGETS[target].format(_BUNDLE).splitlines()
+    *setup, command = commands(target, _BUNDLE)
     step = _MEMORY_STEP[target]
     return [
         *setup,
