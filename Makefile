@@ -64,7 +64,7 @@ lint: $(VENV)/stamp build/ns
 # Yosys in WebAssembly is compiled when it runs first: once, and not by each worker.
 .PHONY: yosys
 yosys: $(VENV)/stamp
-	$(BIN)/python -c 'from headrace.gen import yosys; print(yosys.version())'
+	$(BIN)/python -c 'from headrace.gen.netlist import yosys; print(yosys.version())'
 
 .PHONY: test
 test: lint yosys
@@ -91,7 +91,7 @@ bench: $(VENV)/stamp
 proofs: yosys
 	$(BIN)/python tests/prove.py
 
-# The coefficients of the resource estimate, gen/estimate.json: `make calibrate FAMILIES="ecp5 xc7"`.
+# The coefficients of the resource estimate, gen/estimate/estimate.json: `make calibrate FAMILIES="ecp5 xc7"`.
 FAMILIES := ecp5 ice40 xc7 xcup
 .PHONY: calibrate
 calibrate: $(VENV)/stamp

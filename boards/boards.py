@@ -3,9 +3,9 @@ import pkgutil
 from dataclasses import dataclass, replace
 from typing import Any
 
-from headrace.boards.devices import Device
-from headrace.boards.devices import find as device_named
-from headrace.gen.errors import HeadraceError
+from headrace.gen.estimate.devices import Device
+from headrace.gen.estimate.devices import find as device_named
+from headrace.gen.ir.errors import HeadraceError
 
 LINK_LUTS, LINK_FLIP_FLOPS = 480, 200
 """What the serial link takes: 463 to 471 and 193 to 194, with yosys."""

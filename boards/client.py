@@ -1,4 +1,4 @@
-"""The host's end of the link: images out, results back. :mod:`headrace.hdl.link` is the protocol."""
+"""The host's end of the link: images out, results back. :mod:`headrace.hdl.edge.link` is the protocol."""
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Tensor
-from headrace.hdl.axi import channels_together
-from headrace.hdl.frames import ESCAPE, FLAG, INVERTED, Status
-from headrace.hdl.requests import CHECKSUM_BYTES, LENGTH_BYTES
-from headrace.hdl.uart import BITS
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Tensor
+from headrace.hdl.edge.axi import channels_together
+from headrace.hdl.edge.frames import ESCAPE, FLAG, INVERTED, Status
+from headrace.hdl.edge.requests import CHECKSUM_BYTES, LENGTH_BYTES
+from headrace.hdl.edge.uart import BITS
 
 Integers = npt.NDArray[np.integer]
 

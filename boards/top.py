@@ -6,10 +6,10 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.hdl.axi import AxiTop
-from headrace.hdl.hierarchy import place
-from headrace.hdl.link import Link
-from headrace.hdl.uart import BITS, UartReceiver, UartTransmitter
+from headrace.hdl.base.hierarchy import place
+from headrace.hdl.edge.axi import AxiTop
+from headrace.hdl.edge.link import Link
+from headrace.hdl.edge.uart import BITS, UartReceiver, UartTransmitter
 
 BAUD = 1_000_000
 SILENCE = 0.1  # seconds; a host with other things to do may pause for some milliseconds
@@ -18,9 +18,9 @@ SILENCE = 0.1  # seconds; a host with other things to do may pause for some mill
 class SerialTop(wiring.Component):
     """A network behind a serial port, for any board that has a clock and two pins.
 
-    :mod:`headrace.hdl.link` is the protocol. Bytes are not held up: the network must take pixels as fast as
-    they come, an image of B bytes in :py:`10 B clock / baud` cycles. To a network that is slower, or whose
-    results are so many more than the image's values that they wait for the line, the answer is
+    :mod:`headrace.hdl.edge.link` is the protocol. Bytes are not held up: the network must take pixels as
+    fast as they come, an image of B bytes in :py:`10 B clock / baud` cycles. To a network that is slower, or
+    whose results are so many more than the image's values that they wait for the line, the answer is
     :py:`OVERRUN`.
 
     Parameters

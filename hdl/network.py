@@ -6,9 +6,9 @@ from amaranth import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.hdl.branch import Fork
-from headrace.hdl.hierarchy import place
-from headrace.hdl.rows import RowFormat
+from headrace.hdl.base.hierarchy import place
+from headrace.hdl.base.rows import RowFormat
+from headrace.hdl.layers.branch import Fork
 
 
 class Network(wiring.Component):

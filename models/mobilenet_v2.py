@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from headrace.gen.errors import HeadraceError
+from headrace.gen.ir.errors import HeadraceError
 from headrace.models.qdq import QdqBuilder, images
 
 # Expansion, channels, repetitions, stride of the first: table 2 of Sandler et al., 2018.

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from headrace.gen import files
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Conv, Quantisation
-from headrace.hdl.geometry import Window
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Conv, Quantisation
+from headrace.gen.system import files
+from headrace.hdl.arithmetic.geometry import Window
 from headrace.sim import reference
 
 OPSET = 13  # the first with a scale for each channel

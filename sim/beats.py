@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.errors import HeadraceError
+from headrace.gen.ir.errors import HeadraceError
 
 Pattern = npt.NDArray[np.bool_]
 """Whether a side is willing, cycle by cycle; repeats from its end."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from headrace.gen.errors import HeadraceError
+from headrace.gen.ir.errors import HeadraceError
 from headrace.sim import inputs
 
 Samples = npt.NDArray[np.float32]

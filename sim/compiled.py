@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from headrace.gen import processes, yosys
-from headrace.gen.errors import HeadraceError, shorten
-from headrace.hdl.hierarchy import Hierarchy
+from headrace.gen.ir.errors import HeadraceError, shorten
+from headrace.gen.netlist import yosys
+from headrace.gen.system import processes
+from headrace.hdl.base.hierarchy import Hierarchy
 from headrace.sim import cxxrtl
 from headrace.sim.beats import Beats, Pattern, Progress, hang, pattern, row_bytes
 

@@ -17,8 +17,8 @@ from typing import Any
 from amaranth import ClockDomain, Instance, Module, Signal
 from amaranth.back import rtlil  # type: ignore[attr-defined]
 
-from headrace.gen import yosys
-from headrace.hdl.hierarchy import Hierarchy
+from headrace.gen.netlist import yosys
+from headrace.hdl.base.hierarchy import Hierarchy
 from headrace.sim import narrow
 
 MANY = 4

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from headrace.gen.errors import HeadraceError
-from headrace.gen.files import opened
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.system.files import opened
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's name of the pixels of a network's input, by its channels."""

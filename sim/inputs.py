@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from headrace.gen import files
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph, Tensor
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Graph, Tensor
+from headrace.gen.system import files
 from headrace.sim import images
 from headrace.sim.reference import Activations
 

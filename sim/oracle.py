@@ -14,9 +14,10 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from headrace.gen import onnx_probe, processes
-from headrace.gen.errors import HeadraceError, shorten
-from headrace.gen.graph import Graph
+from headrace.gen.importer import probe as onnx_probe
+from headrace.gen.ir.errors import HeadraceError, shorten
+from headrace.gen.ir.graph import Graph
+from headrace.gen.system import processes
 from headrace.sim import reference, ties
 from headrace.sim.reference import Activations, Integers
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.graph import (
+from headrace.gen.ir.graph import (
     Add,
     Concat,
     Conv,
@@ -20,7 +20,7 @@ from headrace.gen.graph import (
     Upsample,
     Window,
 )
-from headrace.gen.rules import AddRule
+from headrace.gen.numerics.rules import AddRule
 
 Integers = npt.NDArray[np.integer]
 Activations = npt.NDArray[np.int16]
@@ -56,7 +56,7 @@ def average(total: npt.NDArray[np.float32], count: int, y: Quantisation, lo: int
 
 def add(a: Integers, b: Integers, *, zero_points: tuple[int, int],
         factors: tuple[np.float32, np.float32], zero_point: int, lo: int, hi: int) -> Activations:
-    """ONNX Runtime's QLinearAdd; see :class:`headrace.gen.rules.AddRule`. Addends have 8 bits."""
+    """ONNX Runtime's QLinearAdd; see :class:`headrace.gen.numerics.rules.AddRule`. Addends have 8 bits."""
     rule = AddRule(factors, (*zero_points, zero_point), lo, hi)
     levels = np.arange(-128, 256)
     sums = rule(levels[:, None], levels).astype(np.int16)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from headrace.gen.errors import HeadraceError
-from headrace.gen.files import opened
-from headrace.gen.graph import Graph, Pool
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Graph, Pool
+from headrace.gen.system.files import opened
 from headrace.sim import oracle
 from headrace.sim.reference import Integers
 

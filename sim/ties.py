@@ -9,7 +9,7 @@ have.
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.graph import Node, Pool, Tensor
+from headrace.gen.ir.graph import Node, Pool, Tensor
 from headrace.sim import reference
 from headrace.sim.reference import Activations
 

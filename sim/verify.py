@@ -6,13 +6,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen import elaborate
-from headrace.gen.graph import Graph, Tensor
-from headrace.gen.plan import Plan
-from headrace.hdl.hierarchy import Hierarchy
+from headrace.gen.ir.graph import Graph, Tensor
+from headrace.gen.ir.plan import Plan
+from headrace.gen.kinds import elaborate
+from headrace.hdl.base.hierarchy import Hierarchy
+from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.network import Network
-from headrace.hdl.ring import REGISTERS
-from headrace.hdl.rows import RowFormat
+from headrace.hdl.storage.ring import REGISTERS
 from headrace.sim import amaranth_run, compiled, reference
 from headrace.sim.beats import Beats, Pattern, Progress, always
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from axi_trace import Beat, Judge, Violation, predicted, transfers, waits
-from headrace.gen import elaborate
-from headrace.gen.build import build
-from headrace.gen.graph import Graph
-from headrace.gen.plan import Plan
-from headrace.hdl.ring import REGISTERS
+from headrace.gen.ir.graph import Graph
+from headrace.gen.ir.plan import Plan
+from headrace.gen.kinds import elaborate
+from headrace.gen.netlist.build import build
+from headrace.hdl.storage.ring import REGISTERS
 from headrace.sim.beats import Pattern, always
 from verilator_bench import Design, Phase
 

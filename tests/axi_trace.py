@@ -4,9 +4,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen import cycle_model
-from headrace.gen.cycle_channel import Channel, Process, Scheduler
-from headrace.gen.graph import Graph, Tensor
+from headrace.gen.cycles import model as cycle_model
+from headrace.gen.cycles.channel import Channel, Process, Scheduler
+from headrace.gen.ir.graph import Graph, Tensor
 from headrace.hdl.network import Network
 from headrace.sim import reference
 from verilator_bench import Phase, Trace
@@ -158,7 +158,7 @@ def predicted(network: Network, frames: int, *, together: int) -> list[int]:
 
 
 def _pixels_to_rows(o: Channel, rows: int, width: int, together: int) -> Process:
-    """:class:`headrace.hdl.adapter.PixelsToRows`, to which a pixel comes in every cycle."""
+    """:class:`headrace.hdl.edge.adapter.PixelsToRows`, to which a pixel comes in every cycle."""
     last_pixel = -1
     for _ in range(rows):
         while o.offered is not None:
@@ -171,7 +171,7 @@ def _pixels_to_rows(o: Channel, rows: int, width: int, together: int) -> Process
 
 
 def _rows_to_values(i: Channel, lanes: int, values: list[int]) -> Process:
-    """:class:`headrace.hdl.adapter.RowsToValues`, of which a value is taken in every cycle."""
+    """:class:`headrace.hdl.edge.adapter.RowsToValues`, of which a value is taken in every cycle."""
     while True:
         while i.offered is None:
             yield i

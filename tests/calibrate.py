@@ -1,7 +1,7 @@
 """`make calibrate`: fit the estimate's coefficients to what yosys makes of some networks.
 
-Writes gen/estimate.json, and prints what was made beside what is then estimated. Those of ../shared are
-used where they are; larger ones are left to check the estimate with.
+Writes gen/estimate/estimate.json, and prints what was made beside what is then estimated. Those of ../shared
+are used where they are; larger ones are left to check the estimate with.
 """
 import argparse
 import json
@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from headrace.gen import build, elaborate
-from headrace.gen.calibrate import Sample, fit, samples
-from headrace.gen.estimate import COEFFICIENTS, all_parts
-from headrace.gen.families import FAMILIES, family
-from headrace.gen.means import Means
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
-from headrace.gen.synthesis import PAIRS, SERIAL, synthesise_modules
-from headrace.hdl.ring import BLOCKRAM, REGISTERS
+from headrace.gen.estimate.calibrate import Sample, fit, samples
+from headrace.gen.estimate.estimate import COEFFICIENTS, all_parts
+from headrace.gen.estimate.families import FAMILIES, family
+from headrace.gen.importer.load import load
+from headrace.gen.ir.means import Means
+from headrace.gen.kinds import elaborate
+from headrace.gen.netlist import build
+from headrace.gen.netlist.synthesis import PAIRS, SERIAL, synthesise_modules
+from headrace.gen.planning.planner import plan
+from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS
 from small_models import branches, every_operator
 
 ROOT = Path(__file__).parents[1]

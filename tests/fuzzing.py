@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto
 
-from headrace.gen import constants
-from headrace.gen.errors import HeadraceError
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.numerics import constants
+from headrace.gen.planning.planner import plan
 from onnx_models import Q, QdqModel
 from onnx_mutations import mutate
 from small_models import every_operator

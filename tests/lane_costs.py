@@ -5,11 +5,11 @@ from typing import Any
 from amaranth import Module, signed, unsigned
 from amaranth.lib import wiring
 
-from headrace.gen.resources import Resources
-from headrace.gen.synthesis import PAIRS, synthesise
-from headrace.hdl.hierarchy import Hierarchy, place
-from headrace.hdl.lane import MacLane
-from headrace.hdl.lane_pair import LanePair
+from headrace.gen.netlist.resources import Resources
+from headrace.gen.netlist.synthesis import PAIRS, synthesise
+from headrace.hdl.base.hierarchy import Hierarchy, place
+from headrace.hdl.lanes.lane import MacLane
+from headrace.hdl.lanes.pair import LanePair
 
 SHAPES = [(*unrolled, depth) for unrolled in ((1, 1), (1, 4), (4, 1), (9, 2)) for depth in (1, 6)]
 

@@ -22,8 +22,8 @@ from amaranth.back import rtlil
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.gen import synthesis, verilog, yosys
-from headrace.hdl.hierarchy import Hierarchy, place
+from headrace.gen.netlist import synthesis, verilog, yosys
+from headrace.hdl.base.hierarchy import Hierarchy, place
 from headrace.sim.compiled import compiler
 
 HARNESS = Path(__file__).with_name("netlist_equivalence.cc")

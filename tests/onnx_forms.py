@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime as ort
 from onnx import helper
 
-from headrace.gen.graph import Graph
-from headrace.gen.onnx_import import load
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Graph
 from headrace.sim import oracle, reference
 from onnx_models import Q, QdqModel
 

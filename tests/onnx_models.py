@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from headrace.gen.errors import HeadraceError
-from headrace.gen.onnx_import import load
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError
 
 TYPES = {np.dtype(np.int8): onnx.TensorProto.INT8, np.dtype(np.uint8): onnx.TensorProto.UINT8,
          np.dtype(np.float32): onnx.TensorProto.FLOAT}

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph
-from headrace.gen.info import info
-from headrace.gen.means import Keep, Means
-from headrace.gen.plan import Plan
-from headrace.gen.planner import default_budget, plan, unrolled
-from headrace.gen.synthesis import PAIRS, SERIAL
-from headrace.hdl.ring import BLOCKRAM, LUTRAM, REGISTERS
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Graph
+from headrace.gen.ir.info import info
+from headrace.gen.ir.means import Keep, Means
+from headrace.gen.ir.plan import Plan
+from headrace.gen.netlist.synthesis import PAIRS, SERIAL
+from headrace.gen.planning.planner import default_budget, plan, unrolled
+from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

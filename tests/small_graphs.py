@@ -3,7 +3,7 @@ from typing import Literal
 
 import numpy as np
 
-from headrace.gen.graph import (
+from headrace.gen.ir.graph import (
     Add,
     Concat,
     Conv,

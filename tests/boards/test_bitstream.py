@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from headrace.boards import bitstream
 from headrace.boards.boards import find
-from headrace.gen import bitstream, tools
-from headrace.gen.cli import main
-from headrace.gen.errors import HeadraceError
-from headrace.gen.planner import plan
+from headrace.gen.cli.main import main
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.netlist import tools
+from headrace.gen.planning.planner import plan
 from small_graphs import Network
 
 LOG = """Info: \t              DP16KD:       1/    208     0%

@@ -6,7 +6,7 @@ import pytest
 
 from headrace.boards.board_top import BoardTop
 from headrace.boards.boards import BOARDS, Board, find
-from headrace.gen.errors import HeadraceError
+from headrace.gen.ir.errors import HeadraceError
 
 MHZ = {"ulx3s_85f": 25, "orangecrab_85f": 48, "colorlight_i5": 25, "colorlight_i9": 25, "icebreaker": 12,
        "ice40_hx8k_b_evn": 12}

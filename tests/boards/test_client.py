@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from headrace.boards.client import Client, framed, image_bytes, unframed
-from headrace.gen.cli import main
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Quantisation, Tensor
-from headrace.gen.onnx_import import load
+from headrace.gen.cli.main import main
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Quantisation, Tensor
 from headrace.sim import inputs, reference
 
 IMAGE = Tensor("x", 3, 2, 2, Quantisation(1.0, 0, False))

@@ -11,13 +11,13 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.boards.client import framed, image_bytes, request
 from headrace.boards.top import SerialTop
-from headrace.gen import elaborate
-from headrace.gen.means import Means
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
-from headrace.hdl.frames import Status
-from headrace.hdl.hierarchy import Hierarchy, place
-from headrace.hdl.uart import UartReceiver, UartTransmitter
+from headrace.gen.importer.load import load
+from headrace.gen.ir.means import Means
+from headrace.gen.kinds import elaborate
+from headrace.gen.planning.planner import plan
+from headrace.hdl.base.hierarchy import Hierarchy, place
+from headrace.hdl.edge.frames import Status
+from headrace.hdl.edge.uart import UartReceiver, UartTransmitter
 from headrace.sim import compiled, inputs, reference
 
 CLOCK, BAUD = 25e6, 3e6

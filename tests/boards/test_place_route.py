@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from headrace.gen.errors import HeadraceError
-from headrace.gen.fit import Use
-from headrace.gen.place_route import Timing, timing, utilisation
+from headrace.boards.place_route import Timing, timing, utilisation
+from headrace.gen.estimate.fit import Use
+from headrace.gen.ir.errors import HeadraceError
 
 DOMAIN = "$glbnet$pll.clk"
 

@@ -8,11 +8,12 @@ import pytest
 
 from headrace.boards.client import Client, image_bytes, reply, request
 from headrace.boards.top import SerialTop
-from headrace.gen import elaborate, verilog
-from headrace.gen.graph import Graph
-from headrace.gen.planner import plan
-from headrace.hdl.frames import Status
-from headrace.hdl.hierarchy import Hierarchy
+from headrace.gen.ir.graph import Graph
+from headrace.gen.kinds import elaborate
+from headrace.gen.netlist import verilog
+from headrace.gen.planning.planner import plan
+from headrace.hdl.base.hierarchy import Hierarchy
+from headrace.hdl.edge.frames import Status
 from headrace.sim import reference
 from simulated_port import SimulatedPort
 from small_graphs import Network

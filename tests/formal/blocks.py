@@ -13,27 +13,27 @@ from amaranth.lib import data
 
 from formal.ports import AlwaysTaken, Axi, Guarded
 from formal.rules import Block
-from headrace.hdl.adapter import PixelsToRows, RowsToValues
-from headrace.hdl.addressed import Addressed
-from headrace.hdl.branch import Add, Fork, Shortcut
-from headrace.hdl.collect import Collect
-from headrace.hdl.concat import Concat
-from headrace.hdl.frames import Stuff
-from headrace.hdl.geometry import Window, strides, whole
-from headrace.hdl.global_pool import GlobalPool
-from headrace.hdl.hierarchy import Layer
-from headrace.hdl.input_stationary import Drain, InputStationary
-from headrace.hdl.link import Link, Replies
-from headrace.hdl.lookup import Lookup
+from headrace.hdl.arithmetic.geometry import Window, strides, whole
+from headrace.hdl.arithmetic.requantisation import AddRequantisation, Requantisation
+from headrace.hdl.base.hierarchy import Layer
+from headrace.hdl.base.rows import RowFormat
+from headrace.hdl.edge.adapter import PixelsToRows, RowsToValues
+from headrace.hdl.edge.frames import Stuff
+from headrace.hdl.edge.link import Link, Replies
+from headrace.hdl.edge.requests import Requests
+from headrace.hdl.layers.addressed import Addressed
+from headrace.hdl.layers.branch import Add, Fork, Shortcut
+from headrace.hdl.layers.collect import Collect
+from headrace.hdl.layers.concat import Concat
+from headrace.hdl.layers.global_pool import GlobalPool
+from headrace.hdl.layers.input_stationary import Drain, InputStationary
+from headrace.hdl.layers.lookup import Lookup
+from headrace.hdl.layers.output_stationary import OutputStationary
+from headrace.hdl.layers.upsample import Upsample
+from headrace.hdl.layers.window import Depthwise, MaxPool
 from headrace.hdl.network import Network
-from headrace.hdl.output_stationary import OutputStationary
-from headrace.hdl.requantisation import AddRequantisation, Requantisation
-from headrace.hdl.requests import Requests
-from headrace.hdl.ring import BLOCKRAM, LUTRAM, REGISTERS
-from headrace.hdl.rows import RowFormat
-from headrace.hdl.scale import Requantise, Scale, Serialise
-from headrace.hdl.upsample import Upsample
-from headrace.hdl.window import Depthwise, MaxPool
+from headrace.hdl.requantise.scale import Requantise, Scale, Serialise
+from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
 
 PIPELINED = ", pipelined"
 

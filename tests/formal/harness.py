@@ -6,8 +6,8 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.hdl.hierarchy import place
-from headrace.hdl.rows import counter
+from headrace.hdl.base.hierarchy import place
+from headrace.hdl.base.rows import counter
 
 RULES = "breaks_keeps", "breaks_moves", "breaks_ends"
 """Outputs that are high in a cycle in which a rule is broken."""

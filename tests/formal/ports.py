@@ -6,8 +6,8 @@ from amaranth import Module
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.hdl.axi import AxiTop, FrameGuard
-from headrace.hdl.hierarchy import place
+from headrace.hdl.base.hierarchy import place
+from headrace.hdl.edge.axi import AxiTop, FrameGuard
 from headrace.hdl.network import Network
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from headrace.gen import yosys
-from headrace.gen.verilog import rtlil
-from headrace.hdl import ring
-from headrace.hdl.hierarchy import Hierarchy
-from headrace.hdl.ring import REGISTERS
+from headrace.gen.netlist import yosys
+from headrace.gen.netlist.verilog import rtlil
+from headrace.hdl.base.hierarchy import Hierarchy
+from headrace.hdl.storage import ring
+from headrace.hdl.storage.ring import REGISTERS
 
 # The pass that calls ABC wants a netlist to map: it gets this one back, untouched.
 STUB = """

@@ -5,7 +5,7 @@ from typing import Any
 
 from formal.harness import RULES, Harness, streams
 from formal.prover import FAILS, PROVED, prove, run
-from headrace.hdl.ring import REGISTERS
+from headrace.hdl.storage.ring import REGISTERS
 
 SECONDS = 120
 """For each method and rule: some thirty times what the longest takes."""
@@ -26,7 +26,7 @@ class Block:
     cuts_ready : :class:`bool`
         The ready of no input may follow from that of an output's reader in the same cycle.
     rings : :class:`str`
-        What rings are made of (:class:`headrace.hdl.hierarchy.Hierarchy`).
+        What rings are made of (:class:`headrace.hdl.base.hierarchy.Hierarchy`).
     """
 
     dut: Any

@@ -9,9 +9,9 @@ from formal import mutants
 from formal.blocks import MAKERS, PIPELINED, QUICK, block, bottleneck, frames, rows
 from formal.prover import design
 from formal.rules import Block, broken
-from headrace.hdl import branch
-from headrace.hdl.branch import Shortcut
-from headrace.hdl.ring import BLOCKRAM, REGISTERS
+from headrace.hdl.layers import branch
+from headrace.hdl.layers.branch import Shortcut
+from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import random_models
-from headrace.gen import planner
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph
-from headrace.gen.means import Means
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Graph
+from headrace.gen.ir.means import Means
+from headrace.gen.planning import planner
+from headrace.gen.planning.planner import plan
 from random_networks import Network, networks
 
 MEANS = st.builds(Means, fold=st.sampled_from((None, None, 1, 2, 3)),

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from headrace.gen import build, verilog, yosys
-from headrace.gen.errors import HeadraceError
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
-from headrace.gen.proof import prove
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.netlist import build, verilog, yosys
+from headrace.gen.numerics.proof import prove
+from headrace.gen.planning.planner import plan
 
 _BUILD = """
 import sys
 from pathlib import Path
-from headrace.gen.build import build
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
+from headrace.gen.netlist.build import build
+from headrace.gen.importer.load import load
+from headrace.gen.planning.planner import plan
 graph = load(sys.argv[1])
 build(graph, plan(graph), Path(sys.argv[2]))
 """

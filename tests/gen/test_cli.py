@@ -12,11 +12,11 @@ from onnx import helper
 from PIL import Image
 from rich.console import Console
 
-from headrace.gen import progress
-from headrace.gen.arguments import parser
-from headrace.gen.cli import main
-from headrace.gen.onnx_import import load
-from headrace.gen.proof import prove
+from headrace.gen.cli import progress
+from headrace.gen.cli.arguments import parser
+from headrace.gen.cli.main import main
+from headrace.gen.importer.load import load
+from headrace.gen.numerics.proof import prove
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

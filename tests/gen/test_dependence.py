@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from headrace.gen.dependence import SLACK, shortcuts
+from headrace.gen.planning.dependence import SLACK, shortcuts
 from small_graphs import Network
 
 

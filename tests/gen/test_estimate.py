@@ -4,20 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from headrace.boards.devices import DEVICES, find
-from headrace.gen import build, calibrate, elaborate
-from headrace.gen.errors import HeadraceError
-from headrace.gen.estimate import all_parts, estimate
-from headrace.gen.families import FAMILIES, family, memory, product, shift_register
-from headrace.gen.fit import fit, fits, usage
-from headrace.gen.graph import Graph
-from headrace.gen.means import Means
-from headrace.gen.onnx_import import load
-from headrace.gen.plan import Plan
-from headrace.gen.planner import plan
-from headrace.gen.resources import Resources
-from headrace.gen.synthesis import synthesise
-from headrace.hdl.hierarchy import Hierarchy
+from headrace.gen.estimate.devices import DEVICES, find
+from headrace.gen.estimate.estimate import all_parts, calibrate, estimate
+from headrace.gen.estimate.families import FAMILIES, family, memory, product, shift_register
+from headrace.gen.estimate.fit import fit, fits, usage
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Graph
+from headrace.gen.ir.means import Means
+from headrace.gen.ir.plan import Plan
+from headrace.gen.kinds import elaborate
+from headrace.gen.netlist import build
+from headrace.gen.netlist.resources import Resources
+from headrace.gen.netlist.synthesis import synthesise
+from headrace.gen.planning.planner import plan
+from headrace.hdl.base.hierarchy import Hierarchy
 from small_models import branches, every_operator
 
 DIGITS = Path(__file__).parents[2] / "models/digits.onnx"

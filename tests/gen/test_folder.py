@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from headrace.gen import folder as module
-from headrace.gen.errors import HeadraceError
-from headrace.gen.folder import replaced
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.system import folder as module
+from headrace.gen.system.folder import replaced
 
 FIRST = {"plan.json": "1", "rtl/a.v": "a", "rtl/b.v": "b"}
 SECOND = {"plan.json": "2", "rtl/a.v": "a", "rtl/c.v": "c"}

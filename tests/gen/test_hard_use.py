@@ -13,10 +13,10 @@ import platformdirs
 import pytest
 
 from float_models import FloatModel
-from headrace.gen.cli import main
+from headrace.gen.cli.main import main
 
 YOWASP_CACHE = platformdirs.user_cache_dir("YoWASP", appauthor=False)
-MAIN = "import sys; from headrace.gen.cli import main; sys.exit(main())"
+MAIN = "import sys; from headrace.gen.cli.main import main; sys.exit(main())"
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.gen.cli import main
-from headrace.gen.info import info
+from headrace.gen.cli.main import main
+from headrace.gen.ir.info import info
 from headrace.models.mobilenet_v2 import MobileNetV2
 from small_graphs import Network
 

@@ -46,7 +46,7 @@ class Command:
                        "RUNNING": str(self.running), "XDG_CACHE_HOME": str(tmp_path / "cache"),
                        "YOWASP_CACHE_DIR": os.environ.get("YOWASP_CACHE_DIR", YOWASP_CACHE)}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "import sys; from headrace.gen.cli import main; sys.exit(main())",
+            [sys.executable, "-c", "import sys; from headrace.gen.cli.main import main; sys.exit(main())",
              *map(str, arguments)], env=os.environ | environment, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True)
 

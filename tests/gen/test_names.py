@@ -1,6 +1,6 @@
 import pytest
 
-from headrace.gen.names import MAX_LENGTH, identifiers
+from headrace.gen.ir.names import MAX_LENGTH, identifiers
 
 
 @pytest.mark.parametrize(("names", "expected"), [

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from amaranth import Shape, signed, unsigned
 
-from headrace.gen import elaborate
-from headrace.gen.means import Means
-from headrace.gen.planner import plan
-from headrace.gen.synthesis import PAIRS
-from headrace.hdl.bit_lane import BitLane
-from headrace.hdl.lane import MacLane, MaxLane
-from headrace.hdl.lane_pair import LanePair
-from headrace.hdl.lookup import Lookup
-from headrace.hdl.requantisation import AddRequantisation, Requantisation
-from headrace.hdl.rows import RowFormat
-from headrace.hdl.scale import Requantise, Scale
-from headrace.hdl.scale_lane import Digits, ScaleLane
+from headrace.gen.ir.means import Means
+from headrace.gen.kinds import elaborate
+from headrace.gen.netlist.synthesis import PAIRS
+from headrace.gen.planning.planner import plan
+from headrace.hdl.arithmetic.requantisation import AddRequantisation, Requantisation
+from headrace.hdl.base.rows import RowFormat
+from headrace.hdl.lanes.bit_lane import BitLane
+from headrace.hdl.lanes.lane import MacLane, MaxLane
+from headrace.hdl.lanes.pair import LanePair
+from headrace.hdl.layers.lookup import Lookup
+from headrace.hdl.requantise.scale import Requantise, Scale
+from headrace.hdl.requantise.scale_lane import Digits, ScaleLane
 from netlist_equivalence import MODELS, compare
 from small_graphs import Network
 

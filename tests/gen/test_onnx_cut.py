@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from headrace.gen.cli import main
-from headrace.gen.errors import HeadraceError
-from headrace.gen.onnx_import import load
+from headrace.gen.cli.main import main
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError
 from onnx_forms import assert_exact, finish
 from onnx_models import Q, QdqModel
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from headrace.gen import onnx_file
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Conv
-from headrace.gen.onnx_import import load
+from headrace.gen.importer.load import load
+from headrace.gen.importer.source import file as onnx_file
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Conv
 from onnx_models import Q, QdqModel
 
 U8 = Q(0.5, 10)

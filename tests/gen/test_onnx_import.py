@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Pool, Quantisation, Window
-from headrace.gen.onnx_import import load
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Add, Conv, GlobalAveragePool, Graph, Pool, Quantisation, Window
 from onnx_models import Q, QdqModel
 
 U8 = Q(0.5, 10)

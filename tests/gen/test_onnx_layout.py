@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.gen.graph import Add, Concat, Conv, GlobalAveragePool, Lookup, Upsample
+from headrace.gen.ir.graph import Add, Concat, Conv, GlobalAveragePool, Lookup, Upsample
 from onnx_forms import (
     IMAGE,
     WEIGHT,

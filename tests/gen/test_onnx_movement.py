@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from headrace.gen.graph import Concat, Graph, Lookup, Pool, Upsample
-from headrace.gen.onnx_import import load
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Concat, Graph, Lookup, Pool, Upsample
 from onnx_models import Q, QdqModel, refusal
 
 U8 = Q(0.5, 10)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from headrace.gen.graph import Graph
+from headrace.gen.ir.graph import Graph
 from onnx_forms import assert_alike, assert_exact, finish
 from onnx_models import Q, QdqModel
 

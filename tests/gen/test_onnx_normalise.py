@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from headrace.gen.graph import GlobalAveragePool, Graph
-from headrace.gen.onnx_normalise import normalise
+from headrace.gen.importer.passes.normalise import normalise
+from headrace.gen.ir.graph import GlobalAveragePool, Graph
 from onnx_forms import BIAS, IMAGE, X, Y, assert_alike, conv, exact, finish, random
 from onnx_models import Q, QdqModel, refusal
 

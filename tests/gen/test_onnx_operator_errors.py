@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from headrace.gen.onnx_import import load
+from headrace.gen.importer.load import load
 from onnx_models import Q, QdqModel, refusal
 
 U8 = Q(0.5, 10)

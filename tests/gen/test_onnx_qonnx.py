@@ -10,11 +10,14 @@ import onnx
 import pytest
 from onnx import helper
 
-from headrace.gen import build, onnx_constants, onnx_file, onnx_qonnx
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Conv, Graph, Quantisation
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
+from headrace.gen.importer.load import load
+from headrace.gen.importer.passes import constants as onnx_constants
+from headrace.gen.importer.passes import qonnx as onnx_qonnx
+from headrace.gen.importer.source import file as onnx_file
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Conv, Graph, Quantisation
+from headrace.gen.netlist import build
+from headrace.gen.planning.planner import plan
 from headrace.sim.narrow import ports
 from qonnx_models import DOMAIN, QonnxModel
 

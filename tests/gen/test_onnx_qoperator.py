@@ -7,9 +7,9 @@ import pytest
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from headrace.gen.graph import Add, Concat, Conv, GlobalAveragePool, Pool, Upsample
-from headrace.gen.onnx_import import load
-from headrace.gen.onnx_normalise import judged
+from headrace.gen.importer.load import load
+from headrace.gen.importer.passes.normalise import judged
+from headrace.gen.ir.graph import Add, Concat, Conv, GlobalAveragePool, Pool, Upsample
 from headrace.sim import oracle
 from onnx_forms import assert_alike, assert_exact, finish, images, random
 from onnx_models import Q, QdqModel, refusal

@@ -6,10 +6,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from headrace.gen import onnx_file
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph
-from headrace.gen.info import info
+from headrace.gen.importer.source import file as onnx_file
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Graph
+from headrace.gen.ir.info import info
 from onnx_forms import assert_alike, assert_exact, finish
 from onnx_models import Q, QdqModel, refusal
 

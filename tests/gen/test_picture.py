@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from amaranth import unsigned
 
-from headrace.gen.cli import main
-from headrace.gen.onnx_import import load
-from headrace.gen.picture import FRAMES, bars
-from headrace.gen.planner import plan
-from headrace.hdl.geometry import Window
-from headrace.hdl.rows import RowFormat
+from headrace.gen.cli.main import main
+from headrace.gen.importer.load import load
+from headrace.gen.planning.picture import FRAMES, bars
+from headrace.gen.planning.planner import plan
+from headrace.hdl.arithmetic.geometry import Window
+from headrace.hdl.base.rows import RowFormat
 
 
 def test_rows_that_leave_together() -> None:

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from headrace.gen.dependence import SLACK, shortcuts
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Add, Conv, Graph, Node, Quantisation, Tensor
-from headrace.gen.planner import default_budget, plan
-from headrace.hdl.geometry import Window
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Add, Conv, Graph, Node, Quantisation, Tensor
+from headrace.gen.planning.dependence import SLACK, shortcuts
+from headrace.gen.planning.planner import default_budget, plan
+from headrace.hdl.arithmetic.geometry import Window
 
 Q = Quantisation(scale=0.5, zero_point=3, signed=True)
 

@@ -4,11 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.gen import constants, elaborate
-from headrace.gen.graph import Graph
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
-from headrace.gen.proof import prove
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Graph
+from headrace.gen.kinds import elaborate
+from headrace.gen.numerics import constants
+from headrace.gen.numerics.proof import prove
+from headrace.gen.planning.planner import plan
 from onnx_models import Q, QdqModel
 
 

@@ -10,8 +10,8 @@ from onnx import helper
 from PIL import Image
 
 from float_models import FloatModel, Style
-from headrace.gen.cli import main
-from headrace.gen.onnx_import import load
+from headrace.gen.cli.main import main
+from headrace.gen.importer.load import load
 from headrace.sim import inputs, oracle
 
 

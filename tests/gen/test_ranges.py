@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.gen import constants, ranges
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Pool, Quantisation, Tensor
-from headrace.gen.onnx_import import load
-from headrace.gen.ranges import Range
-from headrace.hdl.geometry import Window
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Add, Conv, GlobalAveragePool, Graph, Pool, Quantisation, Tensor
+from headrace.gen.numerics import constants, ranges
+from headrace.gen.numerics.ranges import Range
+from headrace.hdl.arithmetic.geometry import Window
 from headrace.sim import reference
 from onnx_models import Q, QdqModel
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.gen import constants, reach
-from headrace.gen.errors import HeadraceError
-from headrace.gen.onnx_import import load
-from headrace.gen.proof import prove
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.numerics import constants, reach
+from headrace.gen.numerics.proof import prove
 from headrace.sim import oracle
 from onnx_forms import finish
 from onnx_models import Q, QdqModel

@@ -7,11 +7,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from headrace.gen import lines, ranges, requantise, requantise_add
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Pool, Quantisation, Tensor
-from headrace.gen.rules import AddRule, Rule, fma
-from headrace.hdl.geometry import Window
-from headrace.hdl.requantisation import Requantisation
+from headrace.gen.ir.graph import Add, Conv, GlobalAveragePool, Pool, Quantisation, Tensor
+from headrace.gen.numerics import lines, ranges, requantise, requantise_add
+from headrace.gen.numerics.rules import AddRule, Rule, fma
+from headrace.hdl.arithmetic.geometry import Window
+from headrace.hdl.arithmetic.requantisation import Requantisation
 from onnx_models import Q, QdqModel
 
 UINT8, INT8 = Quantisation(1.0, 0, False), Quantisation(1.0, 0, True)

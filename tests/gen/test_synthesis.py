@@ -10,17 +10,17 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from distributed import LocalCluster
 
-from headrace.gen import build, synthesis, verilog, yosys
-from headrace.gen.errors import HeadraceError
-from headrace.gen.estimate import estimate
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
-from headrace.gen.resources import Report, Resources
-from headrace.gen.synthesis import PAIRS, TARGETS, synthesise
-from headrace.gen.synthesis_jobs import Workers
-from headrace.hdl.hierarchy import Hierarchy, place
-from headrace.hdl.lane import MacLane
-from headrace.hdl.lane_pair import LanePair
+from headrace.gen.estimate.estimate import estimate
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.netlist import build, synthesis, verilog, yosys
+from headrace.gen.netlist.jobs import Workers
+from headrace.gen.netlist.resources import Report, Resources
+from headrace.gen.netlist.synthesis import PAIRS, TARGETS, synthesise
+from headrace.gen.planning.planner import plan
+from headrace.hdl.base.hierarchy import Hierarchy, place
+from headrace.hdl.lanes.lane import MacLane
+from headrace.hdl.lanes.pair import LanePair
 from lane_costs import cost
 from small_graphs import Network
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from headrace.gen import yosys
-from headrace.gen.cli import main
-from headrace.gen.errors import HeadraceError
+from headrace.gen.cli.main import main
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.netlist import yosys
 
 AND = "module t(input a, input b, output c); assign c = a & b; endmodule\n"
 

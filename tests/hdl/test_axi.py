@@ -8,12 +8,12 @@ from amaranth import signed, unsigned
 from amaranth.sim import Simulator
 
 import streams
-from headrace.hdl.adapter import PixelsToRows, RowsToValues
-from headrace.hdl.axi import AxiTop
-from headrace.hdl.geometry import Window
+from headrace.hdl.arithmetic.geometry import Window
+from headrace.hdl.base.rows import RowFormat
+from headrace.hdl.edge.adapter import PixelsToRows, RowsToValues
+from headrace.hdl.edge.axi import AxiTop
+from headrace.hdl.layers.window import MaxPool
 from headrace.hdl.network import Network
-from headrace.hdl.rows import RowFormat
-from headrace.hdl.window import MaxPool
 
 POOL = Window((2, 2), (2, 2))
 

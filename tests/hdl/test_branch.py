@@ -9,9 +9,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 import streams
-from headrace.hdl.branch import Add, Fork, Shortcut
-from headrace.hdl.requantisation import AddRequantisation
-from headrace.hdl.rows import RowFormat
+from headrace.hdl.arithmetic.requantisation import AddRequantisation
+from headrace.hdl.base.rows import RowFormat
+from headrace.hdl.layers.branch import Add, Fork, Shortcut
 
 ROWS = RowFormat(channels=3, height=4, lanes=2, shape=unsigned(8))
 LONG_ROWS = RowFormat(channels=20, height=4, lanes=2, shape=unsigned(8))  # one of them is worth a block RAM

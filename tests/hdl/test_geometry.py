@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from amaranth import unsigned
 
-from headrace.hdl.geometry import Window, held_groups, passing_groups
-from headrace.hdl.rows import RowFormat
+from headrace.hdl.arithmetic.geometry import Window, held_groups, passing_groups
+from headrace.hdl.base.rows import RowFormat
 
 WINDOWS = [Window((k, 1), (s, 1), (top, 0, bottom, 0))
            for k in (1, 2, 3, 5, 10) for s in (1, 2, 3) for top in (0, 1, 4) for bottom in (0, 1, 5)]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from headrace.gen import elaborate
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
-from headrace.hdl import hierarchy
-from headrace.hdl.hierarchy import Hierarchy
+from headrace.gen.importer.load import load
+from headrace.gen.kinds import elaborate
+from headrace.gen.planning.planner import plan
+from headrace.hdl.base import hierarchy
+from headrace.hdl.base.hierarchy import Hierarchy
 
 
 @pytest.mark.parametrize("network", ("small", "branched"))  # between them every kind of layer

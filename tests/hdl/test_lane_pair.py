@@ -7,9 +7,9 @@ import pytest
 from amaranth import Shape, signed, unsigned
 from amaranth.sim import Simulator
 
-from headrace.hdl.lane import MacLane
-from headrace.hdl.lane_pair import LanePair
-from headrace.hdl.packed import LOW
+from headrace.hdl.lanes.lane import MacLane
+from headrace.hdl.lanes.packed import LOW
+from headrace.hdl.lanes.pair import LanePair
 
 
 @pytest.mark.parametrize("x", (unsigned(8), signed(8)))

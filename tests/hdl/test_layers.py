@@ -8,14 +8,14 @@ import pytest
 from amaranth import signed, unsigned
 
 import streams
-from headrace.hdl.addressed import Addressed
-from headrace.hdl.geometry import Window, strides, whole
-from headrace.hdl.global_pool import GlobalPool
-from headrace.hdl.input_stationary import InputStationary
-from headrace.hdl.output_stationary import OutputStationary
-from headrace.hdl.requantisation import Requantisation
-from headrace.hdl.rows import RowFormat
-from headrace.hdl.window import Depthwise, MaxPool
+from headrace.hdl.arithmetic.geometry import Window, strides, whole
+from headrace.hdl.arithmetic.requantisation import Requantisation
+from headrace.hdl.base.rows import RowFormat
+from headrace.hdl.layers.addressed import Addressed
+from headrace.hdl.layers.global_pool import GlobalPool
+from headrace.hdl.layers.input_stationary import InputStationary
+from headrace.hdl.layers.output_stationary import OutputStationary
+from headrace.hdl.layers.window import Depthwise, MaxPool
 
 SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))
 HALVE = Window((3, 3), (2, 2), (0, 0, 1, 1))

@@ -11,13 +11,13 @@ from amaranth import Elaboratable, Module, unsigned
 from amaranth.sim import Simulator
 
 from headrace.boards.client import Reply, framed, reply, request
-from headrace.hdl.axi import AxiTop
-from headrace.hdl.frames import Status
-from headrace.hdl.geometry import Window
-from headrace.hdl.link import Link
+from headrace.hdl.arithmetic.geometry import Window
+from headrace.hdl.base.rows import RowFormat
+from headrace.hdl.edge.axi import AxiTop
+from headrace.hdl.edge.frames import Status
+from headrace.hdl.edge.link import Link
+from headrace.hdl.layers.window import MaxPool
 from headrace.hdl.network import Network
-from headrace.hdl.rows import RowFormat
-from headrace.hdl.window import MaxPool
 
 GAP, TIMEOUT = 6, 30  # cycles between bytes, and until a frame is cut off
 HEIGHT, WIDTH = 4, 6

@@ -7,10 +7,10 @@ import pytest
 from amaranth import Shape, signed, unsigned
 
 import streams
-from headrace.hdl.concat import Concat
-from headrace.hdl.lookup import Lookup
-from headrace.hdl.rows import RowFormat
-from headrace.hdl.upsample import Upsample
+from headrace.hdl.base.rows import RowFormat
+from headrace.hdl.layers.concat import Concat
+from headrace.hdl.layers.lookup import Lookup
+from headrace.hdl.layers.upsample import Upsample
 
 gaps = pytest.mark.parametrize("i_gap, o_gap", [
     (i_gap, o_gap) for i_gap in streams.PATTERNS for o_gap in streams.PATTERNS])

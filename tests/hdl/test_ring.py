@@ -7,8 +7,8 @@ import pytest
 from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
 
-from headrace.hdl.ring import Ring
-from headrace.hdl.rom import Rom, pack
+from headrace.hdl.storage.ring import Ring
+from headrace.hdl.storage.rom import Rom, pack
 
 
 def outputs(ring: Ring, platform: object, cycles: int) -> list[int]:

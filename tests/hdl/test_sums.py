@@ -4,7 +4,7 @@ import pytest
 from amaranth import Module, Shape, Signal
 from amaranth.sim import Simulator
 
-from headrace.hdl.sums import DEEPEST, total
+from headrace.hdl.lanes.sums import DEEPEST, total
 
 
 @pytest.mark.parametrize("signs", [(False,), (True,), (False, True)])

@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 import streams
-from headrace.hdl.uart import UartReceiver, UartTransmitter
+from headrace.hdl.edge.uart import UartReceiver, UartTransmitter
 
 CYCLE = 1e-6
 

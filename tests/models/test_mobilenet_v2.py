@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.gen.cli import main
-from headrace.gen.graph import Conv
-from headrace.gen.info import info
-from headrace.gen.onnx_import import load
+from headrace.gen.cli.main import main
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Conv
+from headrace.gen.ir.info import info
 from headrace.models.mobilenet_v2 import MobileNetV2, rounded
 from headrace.models.qdq import images
 from headrace.sim import inputs, oracle, reference

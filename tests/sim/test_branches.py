@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headrace.gen import cycle_model, dependence, elaborate
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph
-from headrace.gen.plan import Plan
-from headrace.gen.planner import plan
+from headrace.gen.cycles import model as cycle_model
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Graph
+from headrace.gen.ir.plan import Plan
+from headrace.gen.kinds import elaborate
+from headrace.gen.planning import dependence
+from headrace.gen.planning.planner import plan
 from headrace.sim import verify
 from small_graphs import BRANCHES
 

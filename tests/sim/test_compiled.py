@@ -9,10 +9,10 @@ from amaranth import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.gen.errors import HeadraceError
-from headrace.hdl.hierarchy import Hierarchy, place, place_copies
-from headrace.hdl.ring import Ring
-from headrace.hdl.rom import Rom, pack
+from headrace.gen.ir.errors import HeadraceError
+from headrace.hdl.base.hierarchy import Hierarchy, place, place_copies
+from headrace.hdl.storage.ring import Ring
+from headrace.hdl.storage.rom import Rom, pack
 from headrace.sim import amaranth_run, compiled, cxxrtl
 from headrace.sim.beats import Beats
 

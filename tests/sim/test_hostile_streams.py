@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.gen.graph import Graph
-from headrace.gen.means import Means
-from headrace.gen.onnx_import import load
-from headrace.gen.plan import Plan
-from headrace.gen.planner import plan, unrolled
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Graph
+from headrace.gen.ir.means import Means
+from headrace.gen.ir.plan import Plan
+from headrace.gen.planning.planner import plan, unrolled
 from headrace.sim import reference, verify
 from headrace.sim.beats import Pattern, always
 from small_graphs import BRANCHES, inception, u_net

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph, Quantisation, Tensor
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Graph, Quantisation, Tensor
 from headrace.sim import calibration, inputs
 
 HEIGHT, WIDTH = 4, 6

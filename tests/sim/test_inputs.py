@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph, Quantisation, Tensor
-from headrace.gen.onnx_import import load as load_graph
+from headrace.gen.importer.load import load as load_graph
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Graph, Quantisation, Tensor
 from headrace.sim import inputs, reference
 
 U8, S8 = Quantisation(0.5, 10, signed=False), Quantisation(0.25, -3, signed=True)

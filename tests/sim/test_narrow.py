@@ -3,8 +3,8 @@ from amaranth import Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from headrace.gen import yosys
-from headrace.hdl.hierarchy import Hierarchy
+from headrace.gen.netlist import yosys
+from headrace.hdl.base.hierarchy import Hierarchy
 from headrace.sim import narrow
 
 

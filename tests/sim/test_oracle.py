@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from headrace.gen import onnx_probe
-from headrace.gen.errors import HeadraceError, shorten
-from headrace.gen.onnx_import import load
+from headrace.gen.importer import probe as onnx_probe
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError, shorten
 from headrace.sim import oracle, reference
 from onnx_forms import images
 from onnx_models import Q, QdqModel

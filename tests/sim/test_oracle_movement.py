@@ -6,10 +6,10 @@ import onnxruntime as ort
 import pytest
 from onnx import helper
 
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Concat, Conv, Lookup, Pool, Upsample
-from headrace.gen.onnx_import import load
-from headrace.gen.onnx_resize import _COORDINATES, _ROUNDINGS
+from headrace.gen.importer.load import load
+from headrace.gen.importer.resize import _COORDINATES, _ROUNDINGS
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Concat, Conv, Lookup, Pool, Upsample
 from headrace.sim import oracle
 from onnx_models import Q, QdqModel
 

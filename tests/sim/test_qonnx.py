@@ -8,9 +8,9 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
 
-from headrace.gen.graph import Graph
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Graph
+from headrace.gen.planning.planner import plan
 from headrace.sim import oracle, reference, verify
 from qonnx_models import QonnxModel
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from headrace.gen import cycle_model, elaborate
-from headrace.gen.graph import Graph
-from headrace.gen.onnx_import import load
-from headrace.gen.plan import Plan
+from headrace.gen.cycles import model as cycle_model
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Graph
+from headrace.gen.ir.plan import Plan
+from headrace.gen.kinds import elaborate
 from headrace.sim import oracle, verify
 from headrace.sim.beats import Pattern
 from random_models import save

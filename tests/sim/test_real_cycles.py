@@ -5,12 +5,13 @@ import numpy as np
 import onnx
 import pytest
 
-from headrace.gen import cycle_model, elaborate
-from headrace.gen.graph import Graph
-from headrace.gen.means import Means
-from headrace.gen.onnx_import import load
-from headrace.gen.plan import Plan
-from headrace.gen.planner import plan, unrolled
+from headrace.gen.cycles import model as cycle_model
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Graph
+from headrace.gen.ir.means import Means
+from headrace.gen.ir.plan import Plan
+from headrace.gen.kinds import elaborate
+from headrace.gen.planning.planner import plan, unrolled
 from headrace.models.mobilenet_v2 import MobileNetV2
 from headrace.sim import inputs, verify
 

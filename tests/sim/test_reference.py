@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.gen.graph import (
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import (
     Add,
     Conv,
     GlobalAveragePool,
@@ -16,7 +17,6 @@ from headrace.gen.graph import (
     Tensor,
     Window,
 )
-from headrace.gen.onnx_import import load
 from headrace.sim import reference
 
 U8, S8 = Quantisation(0.5, 7, signed=False), Quantisation(0.25, -5, signed=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
+from headrace.gen.importer.load import load
+from headrace.gen.planning.planner import plan
 from headrace.sim import inputs, verify
 
 FRAMES = 2

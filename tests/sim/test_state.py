@@ -6,16 +6,16 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from headrace.gen import elaborate
-from headrace.gen.graph import Graph
-from headrace.gen.means import Keep, Means
-from headrace.gen.onnx_import import load
-from headrace.gen.plan import Plan
-from headrace.gen.plan_table import plan_table
-from headrace.gen.planner import plan
-from headrace.hdl.hierarchy import Hierarchy
-from headrace.hdl.output_stationary import OutputStationary
-from headrace.hdl.window import Depthwise, MaxPool
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Graph
+from headrace.gen.ir.means import Keep, Means
+from headrace.gen.ir.plan import Plan
+from headrace.gen.kinds import elaborate
+from headrace.gen.planning.planner import plan
+from headrace.gen.planning.table import plan_table
+from headrace.hdl.base.hierarchy import Hierarchy
+from headrace.hdl.layers.output_stationary import OutputStationary
+from headrace.hdl.layers.window import Depthwise, MaxPool
 from headrace.sim import inputs, verify
 
 REGISTER = re.compile(r"cell \$dff \S+\n\s+parameter \\WIDTH (\d+)")

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.gen import constants
-from headrace.gen.cli import main
-from headrace.gen.graph import Graph, Pool, Quantisation, Tensor, Window
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
+from headrace.gen.cli.main import main
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Graph, Pool, Quantisation, Tensor, Window
+from headrace.gen.numerics import constants
+from headrace.gen.planning.planner import plan
 from headrace.sim import inputs, oracle, reference, ties, verify
 from onnx_forms import finish, images
 from onnx_models import Q, QdqModel

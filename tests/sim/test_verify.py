@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.gen.graph import Graph
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Graph
+from headrace.gen.planning.planner import plan
 from headrace.sim import inputs, verify
 from onnx_models import Q, QdqModel
 

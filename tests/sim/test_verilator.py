@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, seed, settings
 import verilator_bench
 from axi_subject import Subject, calm, hostile, subject
 from axi_trace import Judge
-from headrace.gen.errors import HeadraceError
-from headrace.gen.graph import Graph
-from headrace.gen.means import Means
-from headrace.gen.onnx_import import load
-from headrace.gen.plan import LayerPlan, Plan
-from headrace.gen.planner import default_budget, plan, unrolled
-from headrace.hdl.geometry import Window
-from headrace.hdl.ring import BLOCKRAM, LUTRAM, REGISTERS
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Graph
+from headrace.gen.ir.means import Means
+from headrace.gen.ir.plan import LayerPlan, Plan
+from headrace.gen.planning.planner import default_budget, plan, unrolled
+from headrace.hdl.arithmetic.geometry import Window
+from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
 from headrace.sim import reference
 from random_models import save
 from random_networks import networks

@@ -10,8 +10,8 @@ import axi_subject
 import verilator_bench
 from axi_subject import Subject, calm, hostile, subject
 from axi_trace import Violation
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
+from headrace.gen.importer.load import load
+from headrace.gen.planning.planner import plan
 from verilator_bench import Design, Hang
 
 pytestmark = pytest.mark.skipif(bool(verilator_bench.missing()), reason=verilator_bench.missing())

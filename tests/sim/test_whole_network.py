@@ -8,9 +8,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from headrace.gen.graph import Graph
-from headrace.gen.onnx_import import load
-from headrace.gen.planner import plan
+from headrace.gen.importer.load import load
+from headrace.gen.ir.graph import Graph
+from headrace.gen.planning.planner import plan
 from headrace.sim import inputs, reference, verify
 
 FEATURES = "mobilenet_v2_1.0_224_features_qdq"

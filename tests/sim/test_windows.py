@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from headrace.gen.graph import Conv, Graph
-from headrace.gen.info import info
+from headrace.gen.ir.graph import Conv, Graph
+from headrace.gen.ir.info import info
 from headrace.sim import reference
 from onnx_forms import assert_exact, random
 from onnx_models import Q, QdqModel

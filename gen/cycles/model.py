@@ -1,0 +1,111 @@
+"""When every beat of a network moves, without simulating a single value.
+
+Each sequencer of the gateware is a process here that knows the same rules: which beats it takes and gives,
+and how many cycles lie between. Tests hold the result against the simulated hardware, beat by beat.
+"""
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.gen.cycles import addressed as cycle_addressed
+from headrace.gen.cycles import layers as cycle_layers
+from headrace.gen.cycles import parts as cycle_parts
+from headrace.gen.cycles import window as cycle_window
+from headrace.gen.cycles.channel import Channel, Process, Scheduler
+from headrace.hdl.layers.addressed import Addressed
+from headrace.hdl.layers.branch import Add
+from headrace.hdl.layers.concat import Concat
+from headrace.hdl.layers.global_pool import GlobalPool
+from headrace.hdl.layers.input_stationary import InputStationary
+from headrace.hdl.layers.lookup import Lookup
+from headrace.hdl.layers.output_stationary import OutputStationary
+from headrace.hdl.layers.upsample import Upsample
+from headrace.hdl.layers.window import Depthwise, MaxPool
+from headrace.hdl.network import Network
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Frames back to back, from a source that always has a beat to a sink that always takes one.
+
+    Cycle 0 is the first after reset.
+
+    Attributes
+    ----------
+    cycles : dict from layer name to the cycles in which the beats of its output stream move
+    waits : dict from layer name to the part of the time that its output is there and not taken
+    frame_ends : cycle of the last output beat of each frame
+    """
+
+    cycles: dict[str, list[int]]
+    waits: dict[str, float]
+    frame_ends: tuple[int, ...]
+
+    @property
+    def first_frame_latency(self) -> int:
+        """Cycles from the first input beat to the last output beat of the first frame."""
+        return self.frame_ends[0] + 1
+
+    @property
+    def cycles_per_frame(self) -> float:
+        """Cycles between frames, the mean of all but the first, while the pipeline fills."""
+        _, begin, *_ = self.frame_ends
+        return (self.frame_ends[-1] - begin) / (len(self.frame_ends) - 2)
+
+
+def predict(network: Network, frames: int, *, endless: bool = False) -> Timing:
+    """Predict when each beat of a number of frames moves, to the cycle.
+
+    ``endless`` lets more frames follow; the streams then hold part of them.
+    """
+    scheduler = Scheduler()
+    makers, last, processes = build(network, scheduler)
+    processes += [
+        cycle_parts.source(makers[None], None if endless else frames * network.formats[0].beats),
+        cycle_parts.sink(last, frames * network.formats[1].beats)]
+    scheduler.run(processes)
+    per_frame = network.formats[1].beats
+    assert len(last.times) == frames * per_frame, "the network hangs"
+    return Timing({name: makers[name].times for name in network.layers},
+                  {name: makers[name].waited / makers[name].taken for name in network.layers},
+                  tuple(last.times[per_frame - 1::per_frame]))
+
+
+def build(network: Network,
+          scheduler: Scheduler) -> tuple[dict[str | None, Channel], Channel, list[Process]]:
+    """Return the streams by what makes them, None for the network's input, its output, and the processes."""
+    makers: dict[str | None, Channel] = {name: Channel(scheduler) for name in (None, *network.layers)}
+    processes: list[Process] = []
+    ports: dict[tuple[str, str], Channel] = {}
+    for maker, places in network.readers().items():
+        channel = makers[maker]
+        copies = [Channel(scheduler) for _ in places] if len(places) > 1 else [channel]
+        if len(places) > 1:
+            processes.append(cycle_parts.fork(channel, copies))
+        ports |= dict(zip(places, copies, strict=True))
+    for name, (layer, inputs) in network.layers.items():
+        streams = [ports[name, port] for port in inputs]
+        processes += _layer(layer, streams, makers[name], scheduler)
+    return makers, ports["", "o"], processes
+
+
+def _layer(layer: Any, inputs: list[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+    match layer:
+        case Addressed():
+            return cycle_addressed.addressed(layer, inputs, o, scheduler)
+        case OutputStationary():
+            return cycle_layers.output_stationary(layer, inputs, o, scheduler)
+        case InputStationary():
+            return cycle_layers.input_stationary(layer, inputs, o, scheduler)
+        case Depthwise() | MaxPool():
+            return cycle_window.window(layer, inputs, o, scheduler)
+        case GlobalPool():
+            return cycle_layers.global_pool(layer, inputs, o, scheduler)
+        case Add():
+            return cycle_layers.add(layer, inputs, o, scheduler)
+        case Concat():
+            return cycle_layers.concat(layer, inputs, o, scheduler)
+        case Lookup():
+            return cycle_layers.lookup(layer, inputs, o)
+        case Upsample():
+            return cycle_layers.upsample(layer, inputs, o)
+    raise TypeError(f"no model of {layer!r}")

@@ -1,0 +1,119 @@
+"""Convolution and fully connected layers of an ONNX network."""
+import numpy as np
+import numpy.typing as npt
+
+from headrace.gen.importer.source.node import OnnxNode, describe, window
+from headrace.gen.importer.values import (
+    Activation,
+    Arguments,
+    QuantisedConstant,
+    Result,
+    activation,
+    check_multiplier,
+    describe_value,
+)
+from headrace.gen.ir.graph import Conv, Node, Tensor, Window
+
+MAX_DENSE = 1 << 24  # weights of a grouped convolution, the zeros between groups included
+BIAS_TOLERANCE = 1e-3  # of the bias scale, relative to input scale x weight scale
+
+
+def conv(node: OnnxNode, args: Arguments) -> Result:
+    node.expect_inputs(2, 3)
+    x, weight = activation(node, args, 0), _weight(node, args, rank=4)
+    outputs, depth, *kernel = weight.integers.shape
+    moves = window(node, x.shape, kernel=(kernel[0], kernel[1]))
+    groups, channels = node.integer("group", 1), x.shape[0]
+    node.finish()
+    if groups < 1 or depth * groups != channels or outputs % groups:
+        raise node.error(f"weights {list(weight.integers.shape)} and group {groups} "
+                         f"do not fit {channels} input channels")
+    integers: npt.NDArray[np.integer] = weight.integers
+    if 1 < groups < channels:
+        integers, groups = _dense(node, integers, groups), 1
+    return _convolution(node, args, x, integers, weight.scale, moves, groups)
+
+
+def _dense(node: OnnxNode, weight: npt.NDArray[np.integer], groups: int) -> npt.NDArray[np.integer]:
+    """The weights of a grouped convolution as those of a dense one, with zeros between the groups.
+
+    The zeros cost what weights cost: ``groups`` times the ROM and the multiplications of the grouped form.
+    """
+    outputs, depth, *kernel = weight.shape
+    if weight.size * groups > MAX_DENSE:
+        raise node.error(f"group {groups} as a dense convolution has {weight.size * groups} weights; "
+                         f"up to {MAX_DENSE} are supported")
+    dense = np.zeros((groups, outputs // groups, groups, depth, *kernel), weight.dtype)
+    each = np.arange(groups)
+    dense[each, :, each] = weight.reshape(groups, -1, depth, *kernel)
+    return dense.reshape(outputs, -1, *kernel)
+
+
+def gemm(node: OnnxNode, args: Arguments) -> Result:
+    node.expect_inputs(2, 3)
+    x, weight = activation(node, args, 0, ordered=False), _weight(node, args, rank=2)
+    node.only("alpha", 1, 1)
+    node.only("beta", 1, 1)
+    node.only("transA", 0, 0)
+    out_axis = 0 if node.integer("transB", 0) else 1
+    node.finish()
+    rows = weight.integers if out_axis == 0 else weight.integers.T
+    if weight.scale.ndim and weight.axis != out_axis:
+        raise node.error(f"weight scales along axis {weight.axis}; "
+                         f"per tensor and per output (axis {out_axis}) are supported")
+    if x.shape != rows.shape[1:]:
+        raise node.error(f"weights for {rows.shape[1]} inputs do not fit {describe(x.shape)}")
+    kernel = x.tensor.height, x.tensor.width
+    images = rows.reshape(-1, *(x.tensor.shape[axis] for axis in x.order))
+    images = images.transpose(0, *(1 + x.order.index(axis) for axis in range(3)))
+    result = _convolution(node, args, x, images, weight.scale, Window(kernel=kernel), 1)
+    return Result(node, result.shape[:1], result.image, result.make)
+
+
+def _weight(node: OnnxNode, args: Arguments, *, rank: int) -> QuantisedConstant:
+    value = args[1]
+    if not isinstance(value, QuantisedConstant) or value.bits != 8:
+        raise node.error(f"its weights are {describe_value(value)}; "
+                         "int8 or uint8 constants behind DequantizeLinear are supported")
+    if value.integers.ndim != rank or not value.integers.size:
+        raise node.error(f"weights of shape {list(value.integers.shape)} are not supported; "
+                         f"{rank} dimensions, none of them 0, are")
+    if rank == 4 and value.scale.ndim and value.axis != 0:
+        raise node.error(f"weight scales along axis {value.axis}; "
+                         "per tensor and per output channel (axis 0) are supported")
+    return value
+
+
+def _convolution(node: OnnxNode, args: Arguments, x: Activation, weight: npt.NDArray[np.integer],
+                 weight_scale: npt.NDArray[np.float32], moves: Window, groups: int) -> Result:
+    outputs = len(weight)
+    with np.errstate(over="ignore", under="ignore"):
+        scale = np.broadcast_to(np.float32(x.tensor.quantisation.scale) * weight_scale, outputs)
+    bias = _bias(node, args, scale)
+
+    def make(y: Tensor, lo: int, hi: int) -> Node:
+        with np.errstate(over="ignore", under="ignore"):
+            multiplier = (scale / np.float32(y.quantisation.scale)).astype(np.float32)
+        check_multiplier(node, multiplier)
+        return Conv("", (x.tensor.name,), y.name, weight=weight.astype(np.int16), bias=bias,
+                    multiplier=multiplier, window=moves, groups=groups, lo=lo, hi=hi)
+
+    shape = outputs, *moves.output_size(x.tensor.height, x.tensor.width)
+    return Result(node, shape, shape, make)
+
+
+def _bias(node: OnnxNode, args: Arguments, scale: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    value = args[2] if len(args) > 2 else None
+    if value is None:
+        return np.zeros(scale.size, np.int64)
+    if not isinstance(value, QuantisedConstant) or value.bits != 32:
+        raise node.error(f"its bias is {describe_value(value)}; "
+                         "an int32 constant behind DequantizeLinear is supported")
+    if value.integers.shape not in ((scale.size,), (1, scale.size)):
+        raise node.error(f"a bias of shape {list(value.integers.shape)} for {scale.size} outputs")
+    expected = scale.astype(np.float64)
+    if (abs(value.scale - expected) > BIAS_TOLERANCE * expected).any():
+        raise node.error("its bias scale is not input scale x weight scale")
+    if value.shifted:
+        raise node.error("its bias has a zero point; 0 is supported")
+    return value.integers.reshape(-1).astype(np.int64)

@@ -1,0 +1,281 @@
+"""ONNX to the integer graph."""
+from dataclasses import replace
+from math import prod
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from headrace.gen.importer.operators import OPERATORS
+from headrace.gen.importer.passes.normalise import normalise
+from headrace.gen.importer.source import cut as onnx_cut
+from headrace.gen.importer.source import file as onnx_file
+from headrace.gen.importer.source.file import quote, type_name
+from headrace.gen.importer.source.node import OnnxNode, Shape, describe
+from headrace.gen.importer.values import (
+    Activation,
+    Arguments,
+    Constant,
+    GraphInput,
+    Movement,
+    Pointwise,
+    Result,
+    Unquantised,
+    Value,
+    activation_quantisation,
+    describe_value,
+    pointwise,
+    quantise,
+    quantised_constant,
+)
+from headrace.gen.ir import names
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Graph, Lookup, Node, Quantisation, Tensor
+from headrace.gen.numerics import reach
+
+MAX_ELEMENTS = 1 << 26  # of an activation tensor
+MAX_SIDE = 1 << 12  # of an image, in pixels
+
+
+def load(path: str | PathLike[str], cut: str | None = None) -> Graph:
+    """Import a quantised network, in a form that :mod:`headrace.gen.importer.passes.normalise` knows.
+
+    Tensors keep the ONNX name of the quantised tensor, so that ONNX Runtime can be asked for it.
+    The network ends at the tensor ``cut``, if there is one, and else where :py:`onnx_cut.cut()` says.
+    What does not contribute to that is left out. The result passes :py:`Graph.verify()`.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If the file is damaged, not quantised, or contains what is not supported, or if a sum can leave int32.
+    """
+    path = Path(path)
+    model, host = onnx_cut.cut(onnx_file.read(path), path, cut)
+    graph = replace(_Importer(path, normalise(model, path).graph).run(), host=host)
+    try:
+        reach.find(graph)
+    except HeadraceError as error:
+        raise HeadraceError(f"{path}: {error}") from error
+    return graph
+
+
+class _Importer:
+    """Walks the nodes in order. ``values`` says what each ONNX tensor is so far."""
+
+    def __init__(self, path: Path, graph: onnx.GraphProto) -> None:
+        self.path = path
+        self.graph = graph
+        self.initialisers = {tensor.name: tensor for tensor in graph.initializer}
+        self.declared = {value.name: dims for value in (*graph.value_info, *graph.output)
+                         if (dims := _dims(value)) is not None}
+        self.taken = {*self.initialisers, *(value.name for value in graph.input),
+                      *(name for node in graph.node for name in node.output)}
+        self.values: dict[str, Value] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: list[Node] = []
+        self.labels: list[tuple[str, str]] = []  # kind and ONNX name of each of `nodes`
+
+    def run(self) -> Graph:
+        nodes = [OnnxNode(node, file=str(self.path))
+                 for node in onnx_cut.needed(self.graph.node, [value.name for value in self.graph.output])]
+        self.check_format({node.operator for node in nodes})
+        (output,) = self.graph.output
+        inputs = [value for value in self.graph.input if value.name not in self.initialisers]
+        if len(inputs) != 1:
+            raise self.error(f"{len(inputs)} graph inputs; networks with one are supported")
+        source = self.graph_input(inputs[0])
+        self.values[source.name] = source
+        for node in nodes:
+            self.visit(node)
+        result = self.values.get(output.name)
+        if not isinstance(result, Activation):
+            raise self.error(f"output {quote(output.name)} is {describe_value(result)}; "
+                             "a quantised or dequantised tensor is supported")
+        if not self.nodes:
+            raise self.error("no operators between input and output")
+        ((first, _), *_) = self.tensors.items()
+        name = names.identifier(self.path.stem)
+        graph = Graph(
+            name=name if name[:1].isalpha() else f"net_{name}".rstrip("_"), input=first,
+            output=result.tensor.name, tensors=self.tensors,
+            nodes=tuple(replace(node, name=name) for node, name in zip(
+                self.nodes, names.identifiers(self.labels), strict=True)))
+        graph.verify()
+        return graph
+
+    def error(self, what: str) -> HeadraceError:
+        return HeadraceError(f"{self.path}: {what}")
+
+    def check_format(self, operators: set[str]) -> None:
+        if operators and not operators & {"QuantizeLinear", "DequantizeLinear"}:
+            raise self.error("not quantised (no QuantizeLinear in it); quantise it first, "
+                             "e.g. with onnxruntime.quantization.quantize_static")
+
+    def graph_input(self, value: onnx.ValueInfoProto) -> GraphInput:
+        where = f"{self.path}: input {quote(value.name)}"
+        type = value.type.tensor_type.elem_type
+        if type not in (TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8):
+            raise HeadraceError(f"{where} is of {type_name(type)}; "
+                                "float, int8 and uint8 are supported")
+        supported = "(1, C, H, W) and (1, N) with fixed sizes are supported"
+        dims = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+                for dim in value.type.tensor_type.shape.dim]
+        shape: list[int] = [dim for dim in dims if isinstance(dim, int) and dim > 0]
+        if len(shape) < len(dims) or len(dims) not in (2, 4) or shape[0] != 1:
+            text = ", ".join(quote(str(dim))[1:-1] for dim in dims[:9])
+            raise HeadraceError(f"{where} has shape ({text}); {supported}")
+        return GraphInput(value.name, tuple(shape[1:]), type)
+
+    def visit(self, node: OnnxNode) -> None:
+        args = [self.argument(node, name) for name in node.inputs]
+        value: Value
+        match node.operator:
+            case "QuantizeLinear":
+                value = self.quantize(node, args)
+            case "DequantizeLinear":
+                value = self.dequantize(node, args)
+            case operator if operator in OPERATORS:
+                value = OPERATORS[operator](node, args)
+            case _:
+                known = ", ".join(sorted((*OPERATORS, "DequantizeLinear", "QuantizeLinear")))
+                raise node.error(f"operator not supported; {known} are; --cut TENSOR builds up to a tensor")
+        (name,) = node.outputs
+        if name in self.values or name in self.initialisers:
+            raise node.error(f"its output {quote(name)} is there already")
+        if isinstance(value, Unquantised | Activation):
+            if self.declared.get(name, (1, *value.shape)) != (1, *value.shape):
+                raise node.error(f"its output has {describe(value.shape)}, but the file says "
+                                 f"{self.declared[name]}")
+            if prod(value.shape) > MAX_ELEMENTS:
+                raise node.error(f"its output has {prod(value.shape)} elements; "
+                                 f"up to {MAX_ELEMENTS} are supported")
+            if max(value.shape[1:], default=0) > MAX_SIDE:
+                raise node.error(f"its output has {describe(value.shape)}; "
+                                 f"images of up to {MAX_SIDE} by {MAX_SIDE} are supported")
+        self.values[name] = value
+
+    def argument(self, node: OnnxNode, name: str) -> Value | None:
+        if name and name not in self.values:
+            if (tensor := self.initialisers.get(name)) is None:
+                raise node.error(f"reads {quote(name)}, which is not there: "
+                                 "no initialiser, no earlier node's output")
+            what = f"{self.path}: constant {quote(name)}"
+            self.values[name] = Constant(onnx_file.array(tensor, what=what))
+        return self.values[name] if name else None
+
+    def quantize(self, node: OnnxNode, args: Arguments) -> Activation:
+        node.expect_inputs(2, 3)
+        q = activation_quantisation(node, args, node.integer("output_dtype", 0) or None)
+        node.integer("axis", 1)
+        node.finish()
+        (name,), value = node.outputs, args[0]
+        match value:
+            case GraphInput(type=TensorProto.FLOAT) if not self.tensors:
+                return self.new(Tensor(name, *_image(value.shape), q), value.shape)
+            case GraphInput(type=TensorProto.FLOAT):
+                (tensor, *_) = self.tensors.values()
+                if tensor.quantisation != q:
+                    raise node.error("quantises the graph input a second time, differently; "
+                                     "one scale and zero point are supported")
+                return Activation(tensor, value.shape, real=False)
+            case Result():
+                lo, hi = quantise([value.low, value.high], q).tolist()
+                made = self.new(Tensor(name, *value.image, q), value.shape)
+                self.append(value.make(made.tensor, lo, hi), _kind(value.node), value.node.name)
+                return made
+            case Movement():
+                return self.move(value, name, q)
+            case Pointwise():
+                return self.look_up(value, name, q, value.node.name)
+            case Activation(real=True):
+                return self.look_up(pointwise(node, value), name, q, node.name)
+        raise node.error(f"its input is {describe_value(value)}; float activations are supported")
+
+    def dequantize(self, node: OnnxNode, args: Arguments) -> Value:
+        node.expect_inputs(2, 3)
+        value = args[0]
+        if isinstance(value, Constant):
+            return quantised_constant(node, args, value.values)
+        node.integer("axis", 1)
+        match value:
+            case GraphInput(type=TensorProto.INT8 | TensorProto.UINT8):
+                q = activation_quantisation(node, args, value.type)
+                tensor = self.tensors.get(value.name) or Tensor(
+                    value.name, *_image(value.shape), q)
+                value = self.new(tensor, value.shape)
+            case Activation(real=False):
+                signed = value.tensor.quantisation.signed
+                q = activation_quantisation(
+                    node, args, TensorProto.INT8 if signed else TensorProto.UINT8)
+            case _:
+                raise node.error(f"its input is {describe_value(value)}; "
+                                 "quantised tensors and constants are supported")
+        node.finish()
+        if value.tensor.quantisation != q:
+            raise node.error("its scale or zero point is not the one that its input was made with")
+        return replace(value, real=True)
+
+    def move(self, value: Movement, name: str, q: Quantisation) -> Activation:
+        """Move values that have their quantisation and limits already."""
+        moved = {}
+        for x in value.inputs:
+            if x.tensor.name not in moved:
+                function = pointwise(value.node, x).clip(value.low, value.high)
+                between = self.unused(f"{name}/{x.tensor.name}")
+                moved[x.tensor.name] = self.look_up(function, between, q, f"{value.node.name}_lookup")
+        made = self.new(Tensor(name, *value.image, q), value.shape)
+        lo, hi = quantise([value.low, value.high], q).tolist()
+        inputs = tuple(moved[x.tensor.name].tensor.name for x in value.inputs)
+        self.append(value.make(inputs, name, lo, hi), _kind(value.node), value.node.name)
+        return made
+
+    def look_up(self, function: Pointwise, name: str, q: Quantisation, label: str) -> Activation:
+        """A function of an activation, quantised: that itself where none of its values changes."""
+        x, table = function.x.tensor, quantise(function.values, q)
+        lo, hi = next(((node.lo, node.hi) for node in self.nodes if node.output == x.name),
+                      (x.quantisation.lo, x.quantisation.hi))
+        first = x.quantisation.lo
+        if x.quantisation == q and np.array_equal(table[lo - first:hi - first + 1], np.arange(lo, hi + 1)):
+            return replace(function.x, real=False)
+        if function.x.order != (0, 1, 2):
+            raise function.node.error("changes the values of a transposed image; those of one in the order "
+                                      "C, H, W and of a vector made of that are supported")
+        made = self.new(Tensor(name, *x.shape, q), function.shape)
+        self.append(Lookup("", (x.name,), name, table, lo=int(table.min()), hi=int(table.max())),
+                    _kind(function.node), label)
+        return made
+
+    def append(self, node: Node, kind: str, label: str) -> None:
+        self.nodes.append(node)
+        self.labels.append((kind, label))
+
+    def unused(self, name: str) -> str:
+        """A name that nothing in the file has."""
+        while name in self.taken:
+            name += "'"
+        self.taken.add(name)
+        return name
+
+    def new(self, tensor: Tensor, shape: Shape) -> Activation:
+        self.tensors[tensor.name] = tensor
+        return Activation(tensor, shape, real=False)
+
+
+def _kind(node: OnnxNode) -> str:
+    """``GlobalAveragePool`` as ``global_average_pool``."""
+    return "".join(f"_{letter}" if letter.isupper() else letter
+                   for letter in node.operator).lower().strip("_")
+
+
+def _image(shape: Shape) -> tuple[int, int, int]:
+    channels, height, width = (*shape, 1, 1)[:3]
+    return channels, height, width
+
+
+def _dims(value: onnx.ValueInfoProto) -> Shape | None:
+    """The declared shape, with the batch, if all of it is fixed."""
+    dims = value.type.tensor_type.shape.dim
+    fixed = len(dims) > 0 and all(dim.HasField("dim_value") for dim in dims)
+    return tuple(dim.dim_value for dim in dims) if fixed else None

@@ -1,0 +1,213 @@
+"""The supported ONNX operators: from checked arguments to nodes of the integer graph."""
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from math import prod
+from typing import Literal
+
+import numpy as np
+
+from headrace.gen.importer.concat import concat
+from headrace.gen.importer.convolution import conv, gemm
+from headrace.gen.importer.pointwise import clip, leaky_relu, relu
+from headrace.gen.importer.resize import resize
+from headrace.gen.importer.source.node import OnnxNode, Shape, describe, window
+from headrace.gen.importer.values import (
+    Activation,
+    Arguments,
+    Constant,
+    Movement,
+    QuantisedConstant,
+    Result,
+    Value,
+    activation,
+    check_multiplier,
+    describe_value,
+)
+from headrace.gen.ir.graph import Add, GlobalAveragePool, Node, Pool, Tensor
+
+MAX_RATIO = 1 << 16  # of an addend's scale to the sum's; a single step saturates long before
+_RANK = 4  # of an image, with the batch
+_LARGEST = 255  # of an activation, without its zero point
+
+
+def add(node: OnnxNode, args: Arguments) -> Result:
+    node.expect_inputs(2, 2)
+    node.finish()
+    for index, value in enumerate(args):
+        if isinstance(value, Constant | QuantisedConstant):
+            raise node.error(f"its input {index} is {describe_value(value)}; two quantised tensors are "
+                             "supported, and a bias in front of its MatMul's QuantizeLinear or in its Conv "
+                             "or Gemm, where onnxruntime's quant_pre_process puts it")
+    a, b = activation(node, args, 0), activation(node, args, 1)
+    if a.shape != b.shape or a.tensor.shape != b.tensor.shape:
+        raise node.error(f"adds {describe(a.shape)} and {describe(b.shape)}; "
+                         "equal shapes are supported")
+
+    def make(y: Tensor, lo: int, hi: int) -> Node:
+        with np.errstate(over="ignore", under="ignore"):
+            factors = np.array([a.tensor.quantisation.scale, b.tensor.quantisation.scale],
+                               np.float32) / np.float32(y.quantisation.scale)
+        check_multiplier(node, factors)
+        if factors.max() > MAX_RATIO:
+            raise node.error(f"an input's scale is {factors.max():g} times the output's; "
+                             f"up to {MAX_RATIO} times is supported")
+        return Add("", (a.tensor.name, b.tensor.name), y.name, factors=(factors[0], factors[1]),
+                   lo=lo, hi=hi)
+
+    return Result(node, a.shape, a.tensor.shape, make)
+
+
+def pool(node: OnnxNode, args: Arguments, *, kind: Literal["max", "average"]) -> Result | Movement:
+    node.expect_inputs(1, 1)
+    x = activation(node, args, 0)
+    moves = window(node, x.shape)
+    node.only("ceil_mode", 0, 0)
+    if kind == "max":
+        node.only("storage_order", 0, 0)
+    elif any(moves.pads):
+        node.only("count_include_pad", 1, 0)
+    else:
+        node.integer("count_include_pad", 0)
+    node.finish()
+    if any(pad >= side for pad, side in zip(moves.pads, moves.kernel * 2, strict=True)):
+        raise node.error(f"pads {list(moves.pads)} are not smaller than the kernel "
+                         f"{list(moves.kernel)}")
+
+    shape = x.shape[0], *moves.output_size(*x.shape[1:])
+    if kind == "max":
+        return Movement(node, shape, shape, (x,), lambda inputs, y, lo, hi: Pool(
+            "", (inputs[0],), y, kind=kind, window=moves, lo=lo, hi=hi))
+
+    def make(y: Tensor, lo: int, hi: int) -> Node:
+        _check_mean(node, x.tensor.quantisation.scale, moves.taps)
+        return Pool("", (x.tensor.name,), y.name, kind=kind, window=moves, lo=lo, hi=hi)
+
+    return Result(node, shape, shape, make)
+
+
+def global_average_pool(node: OnnxNode, args: Arguments) -> Result:
+    node.expect_inputs(1, 1)
+    node.finish()
+    x = activation(node, args, 0)
+    if len(x.shape) != 3:
+        raise node.error(f"reads {describe(x.shape)}; an image (1, C, H, W) is supported")
+
+    def make(y: Tensor, lo: int, hi: int) -> Node:
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):
+            divisor = np.float32(y.quantisation.scale) * np.float32(prod(x.shape[1:]))
+            multiplier = np.float32(np.float32(x.tensor.quantisation.scale) / divisor)
+        check_multiplier(node, np.array(multiplier))
+        return GlobalAveragePool("", (x.tensor.name,), y.name, multiplier=multiplier, lo=lo, hi=hi)
+
+    shape = x.shape[0], 1, 1
+    return Result(node, shape, shape, make)
+
+
+def _check_mean(node: OnnxNode, scale: float, count: int) -> None:
+    """Insist that float32 holds the mean of a window with full precision, whatever the values."""
+    limits = np.finfo(np.float32)
+    if scale * _LARGEST * count > float(limits.max) or scale / count < float(limits.tiny):
+        raise node.error(f"its input's scale {scale:g} takes the mean of {count} values beyond float32")
+
+
+def reshape(node: OnnxNode, args: Arguments) -> Activation:
+    node.expect_inputs(2, 2)
+    keep_zero = node.integer("allowzero", 0)
+    node.finish()
+    x, dims = _moved(node, args), list(_constant_integers(node, args, "shape"))
+    before = (1, *x.shape)
+    if not keep_zero:
+        dims = [before[i] if size == 0 and i < len(before) else size for i, size in enumerate(dims)]
+    if dims.count(-1) == 1 and (known := -prod(dims)) > 0:
+        dims[dims.index(-1)] = prod(before) // known
+    return _flattened(node, x, tuple(dims))
+
+
+def flatten(node: OnnxNode, args: Arguments) -> Activation:
+    node.expect_inputs(1, 1)
+    axis = node.integer("axis", 1)
+    node.finish()
+    x = _moved(node, args)
+    before = (1, *x.shape)
+    axis += len(before) if axis < 0 else 0
+    return _flattened(node, x, (prod(before[:axis]), prod(before[axis:])))
+
+
+def squeeze(node: OnnxNode, args: Arguments) -> Activation:
+    axes, x = _axes(node, args), _moved(node, args)
+    before = (1, *x.shape)
+    dropped = {axis % len(before) for axis in axes}
+    return _flattened(node, x, tuple(size for axis, size in enumerate(before)
+                                     if axis not in dropped or size != 1))
+
+
+def unsqueeze(node: OnnxNode, args: Arguments) -> Activation:
+    axes, x = _axes(node, args), _moved(node, args)
+    dims, rank = [1, *x.shape], 1 + len(x.shape) + len(axes)
+    for axis in sorted(axis % rank for axis in axes):
+        dims.insert(axis, 1)
+    return _flattened(node, x, tuple(dims))
+
+
+def transpose(node: OnnxNode, args: Arguments) -> Activation:
+    """As it stands before a Reshape to a vector; all others are gone from a normalised network."""
+    node.expect_inputs(1, 1)
+    order = node.numbers("perm") or ()
+    node.finish()
+    x = _moved(node, args)
+    if len(x.shape) != 3 or sorted(order) != [0, 1, 2, 3] or order[0] != 0:
+        raise node.error(f"perm {list(order)[:9]} of {describe(x.shape)} is not supported; "
+                         "one of an image's channels, rows and columns is")
+    channels, height, width = (x.order[axis - 1] for axis in order[1:])
+    return replace(x, shape=tuple(x.shape[axis - 1] for axis in order[1:]), order=(channels, height, width))
+
+
+def _axes(node: OnnxNode, args: Arguments) -> tuple[int, ...]:
+    node.expect_inputs(1, 2)
+    axes = node.numbers("axes")
+    node.finish()
+    axes = _constant_integers(node, args, "axes") if axes is None and len(args) > 1 else axes
+    if not axes or not all(-_RANK <= axis < _RANK for axis in axes):
+        raise node.error(f"axes {list(axes or ())[:9]} are not supported; some of an image's are")
+    return axes
+
+
+def _constant_integers(node: OnnxNode, args: Arguments, what: str) -> tuple[int, ...]:
+    value = args[1]
+    if not isinstance(value, Constant) or value.values.dtype != np.int64:
+        raise node.error(f"its {what} is {describe_value(value)}; an int64 constant is supported")
+    return tuple(int(size) for size in value.values.reshape(-1)[:9].astype(np.int64))
+
+
+def _moved(node: OnnxNode, args: Arguments) -> Activation:
+    """What a node reads that only moves values, quantised or dequantised."""
+    value = args[0]
+    return value if isinstance(value, Activation) else activation(node, args, 0)
+
+
+def _flattened(node: OnnxNode, x: Activation, dims: Shape) -> Activation:
+    if dims not in ((1, prod(x.shape)), (1, *x.shape), (1, *x.tensor.shape)):
+        raise node.error(f"turns {describe(x.shape)} into {list(dims)}; "
+                         f"a vector [1, {prod(x.shape)}] is supported")
+    return replace(x, shape=dims[1:])
+
+
+OPERATORS: dict[str, Callable[[OnnxNode, Arguments], Value]] = {
+    "Add": add,
+    "AveragePool": partial(pool, kind="average"),
+    "Clip": clip,
+    "Concat": concat,
+    "Conv": conv,
+    "Flatten": flatten,
+    "Gemm": gemm,
+    "GlobalAveragePool": global_average_pool,
+    "LeakyRelu": leaky_relu,
+    "MaxPool": partial(pool, kind="max"),
+    "Relu": relu,
+    "Reshape": reshape,
+    "Resize": resize,
+    "Squeeze": squeeze,
+    "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
+}

@@ -1,0 +1,70 @@
+"""Operators that only move values, apart from the arithmetic: ONNX Runtime's integer kernels need it so."""
+from pathlib import Path
+
+import onnx
+
+from headrace.gen.importer.source.rewrite import Rewrite
+
+_SHAPES = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_ACTIVATIONS = ("Clip", "Relu")
+
+
+def separate(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Give each Reshape and its like a quantised tensor of its own to read, and one to write.
+
+    Between an operator and its QuantizeLinear they move behind that, where they work on integers. Between a
+    DequantizeLinear and an operator they get another QuantizeLinear and DequantizeLinear behind them.
+    """
+    if not any(node.op_type in _SHAPES for node in model.graph.node):
+        return model
+    rewrite = Rewrite(model, path)
+    read_as_real = {name for node in model.graph.node if node.op_type != "QuantizeLinear"
+                    for name in node.input}
+    changed = False
+    for node in rewrite:
+        done = (node.op_type == "QuantizeLinear" and _move_behind(rewrite, node)
+                or node.op_type in _SHAPES and node.output[0] in read_as_real
+                and _quantise_again(rewrite, node))
+        if not done:
+            rewrite.keep(node)
+        changed |= done
+    return rewrite.model() if changed else model
+
+
+def _quantise_again(rewrite: Rewrite, node: onnx.NodeProto) -> bool:
+    source = rewrite.producer(node.input[0], "DequantizeLinear")
+    if source is None or rewrite.is_constant(source.input[0]):
+        return False
+    name, parameters = node.output[0], source.input[1:]
+    moved = rewrite.emit(node.op_type, list(node.input), rewrite.fresh(f"{name}/real"), like=node,
+                         attributes=list(node.attribute))
+    integers = rewrite.emit("QuantizeLinear", [moved, *parameters], rewrite.fresh(f"{name}/integers"),
+                            like=node)
+    rewrite.emit("DequantizeLinear", [integers, *parameters], name, like=node)
+    return True
+
+
+def _move_behind(rewrite: Rewrite, node: onnx.NodeProto) -> bool:
+    """Emit a QuantizeLinear before what moves the values between it and its operator."""
+    chain: list[onnx.NodeProto] = []
+    name = node.input[0]
+    while rewrite.uses[name] == 1 and (before := rewrite.producer(name, *_SHAPES, *_ACTIVATIONS)):
+        chain.insert(0, before)
+        name = before.input[0]
+    shapes = [before for before in chain if before.op_type in _SHAPES]
+    if not shapes or (made := rewrite.producer(name)) is None or made.op_type == "DequantizeLinear":
+        return False
+    for before in chain:
+        rewrite.remove(before)
+    for before in chain:
+        if before.op_type in _ACTIVATIONS:
+            name = rewrite.emit(before.op_type, [name, *before.input[1:]], before.output[0], like=before,
+                                attributes=list(before.attribute))
+    name = rewrite.emit("QuantizeLinear", [name, *node.input[1:]], node.output[0], like=node,
+                        attributes=list(node.attribute))
+    for before in shapes:
+        name = rewrite.emit(before.op_type, [name, *before.input[1:]],
+                            rewrite.fresh(f"{before.output[0]}/integers"), like=before,
+                            attributes=list(before.attribute))
+    rewrite.rename(node.output[0], name)
+    return True

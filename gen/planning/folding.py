@@ -1,0 +1,37 @@
+"""Which tensors must be folded alike: those that are added, concatenated or only pass through."""
+from math import gcd
+
+from headrace.gen.ir.graph import Add, Concat, Graph, Lookup, Upsample
+
+Alike = frozenset[str]
+
+
+class Folding:
+    """The tensors of a network by how they are folded.
+
+    Parameters
+    ----------
+    graph : :class:`Graph`
+    most : :class:`int` or None
+        The most columns that a lane may serve; None for any number.
+    """
+
+    def __init__(self, graph: Graph, most: int | None = 1) -> None:
+        self.graph, self.most = graph, most
+        self._alike: dict[str, Alike] = {name: frozenset({name}) for name in graph.tensors}
+        for node in graph.nodes:
+            if isinstance(node, Add | Concat | Lookup | Upsample):
+                joined = frozenset[str]().union(*(self._alike[name] for name in (node.output, *node.inputs)))
+                self._alike |= dict.fromkeys(joined, joined)
+
+    def alike(self, tensor: str) -> Alike:
+        """Return the tensors that are folded like this one, itself among them."""
+        return self._alike[tensor]
+
+    def possible(self, tensor: str) -> tuple[int, ...]:
+        """Return the folds that all tensors like this one can have. The network's input has whole rows."""
+        alike = self._alike[tensor]
+        if self.graph.input in alike:
+            return (1,)
+        width = gcd(*(self.graph.tensors[name].width for name in alike))
+        return tuple(fold for fold in range(1, min(width, self.most or width) + 1) if width % fold == 0)

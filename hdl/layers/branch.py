@@ -1,0 +1,189 @@
+# amaranth: UnusedElaboratable=no
+"""Where streams part and meet again: fork, shortcut, add."""
+from collections.abc import Mapping, Sequence
+
+from amaranth import Array, Cat, Const, Module, ShapeLike, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.arithmetic.geometry import Image
+from headrace.hdl.arithmetic.requantisation import AddRequantisation
+from headrace.hdl.base.hierarchy import Layer, place, place_copies
+from headrace.hdl.base.rows import RowFormat, counter
+from headrace.hdl.requantise.scale import Scale
+from headrace.hdl.storage.block_memory import block_memory
+from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS, Ring, in_memory
+
+
+class Fork(Layer):
+    """Pass every beat to all of :py:`count` outputs, each as soon as it can take it.
+
+    Latency is zero. The input is taken when the last output takes it.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(shape))`
+    o0, o1, ... : :py:`Out(stream.Signature(shape))`
+    """
+
+    i: stream.Interface
+
+    def __init__(self, *, shape: ShapeLike, count: int) -> None:
+        self.count = count
+        beats = stream.Signature(shape)
+        super().__init__({"i": In(beats), **{f"o{index}": Out(beats) for index in range(count)}})
+
+    def output(self, index: int) -> stream.Interface:
+        port: stream.Interface = getattr(self, f"o{index}")
+        return port
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        done = Signal(self.count)
+        served = Signal(self.count)
+        m.d.comb += self.i.ready.eq(self.i.valid & served.all())
+        for index in range(self.count):
+            o = self.output(index)
+            m.d.comb += [o.payload.eq(self.i.payload), o.valid.eq(self.i.valid & ~done[index]),
+                         served[index].eq(done[index] | o.ready)]
+            with m.If(self.i.valid):
+                m.d.sync += done[index].eq(served[index] & ~self.i.ready)
+        return m
+
+
+class Shortcut(wiring.Component):
+    """Hold whole rows of a residual's shortcut in lane registers until its sum needs them.
+
+    Each row has a ring that fills as its channels arrive and empties as they leave, in turn; nothing else
+    moves. A row may enter while another leaves. On request they are in one block RAM (:class:`Hierarchy`).
+    How many rows a network needs so that it can never stall for good is derived in
+    :mod:`headrace.gen.planning.dependence`.
+
+    Parameters
+    ----------
+    i : :class:`RowFormat`
+    rows : :class:`int`
+        Rows held. At least 1.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(i.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, rows: int) -> None:
+        if rows < 1:
+            raise ValueError(f"Rows must be a positive integer, not {rows!r}")
+        self.format, self.rows = i, rows
+        super().__init__({"i": In(i.signature), "o": Out(i.signature)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        in_block_ram = in_one_memory(self.format, self.rows, getattr(platform, "rings", REGISTERS))
+        full = Signal(self.rows)
+        enters, leaves = Signal(), Signal()
+        in_beat, _, in_last = counter(m, self.format.row_beats, enters, name="entering_channel")
+        entering, _, _ = counter(m, self.rows, enters & in_last, name="entering")
+        _, out_next, out_last = counter(m, self.format.row_beats, leaves, name="leaving_channel")
+        leaving, leaves_next, _ = counter(m, self.rows, leaves & out_last, name="leaving")
+        m.d.comb += [
+            self.i.ready.eq(~full.bit_select(entering, 1)),
+            enters.eq(self.i.valid & self.i.ready),
+            self.o.valid.eq(full.bit_select(leaving, 1)),
+            leaves.eq(self.o.valid & self.o.ready),
+        ]
+        for index in range(self.rows):
+            with m.If(enters & in_last & (entering == index)):
+                m.d.sync += full[index].eq(1)
+            with m.If(leaves & out_last & (leaving == index)):
+                m.d.sync += full[index].eq(0)
+        if in_block_ram:
+            m.d.comb += self.o.payload.eq(self._memory(
+                m, platform, (in_beat, entering), enters, (out_next, leaves_next)))
+            return m
+        rings = place_copies(m, platform, "row", lambda: Ring(
+            word=self.format.shape, columns=self.format.lanes, depth=self.format.row_beats), self.rows)
+        m.d.comb += self.o.payload.eq(Array(ring.o.as_value() for ring in rings)[leaving])
+        for index, ring in enumerate(rings):
+            moves = (enters & (entering == index)) | (leaves & (leaving == index))
+            m.d.comb += [ring.i.eq(self.i.payload), ring.shift.eq(moves)]
+        return m
+
+    def _memory(self, m: Module, platform: object, written: tuple[Value, Value], enters: Value,
+                following: tuple[Value, Value]) -> Value:
+        """Keep all rows in one memory, whose next word is read ahead; beats and rows are its address."""
+        bits = (self.format.row_beats - 1).bit_length()
+        depth = self.rows << bits
+        return block_memory(m, platform, "rows", width=len(self.i.payload.as_value()), depth=depth,
+                            write=(Cat(*written), self.i.payload.as_value(), enters),
+                            read=(Cat(*following), Const(1)))
+
+
+def in_one_memory(format_: RowFormat, rows: int, rings: str) -> bool:
+    """Whether all rows of a shortcut are in one block RAM; one of a single beat would be read too early."""
+    bits, words = format_.lanes * format_.shape.width, rows * format_.row_beats
+    return rings == BLOCKRAM and format_.row_beats > 1 and in_memory(rings, bits, words)
+
+
+def held_rows(m: Module, platform: object, inputs: Mapping[str, stream.Interface],
+              formats: Sequence[RowFormat], rows: Sequence[int]) -> list[stream.Interface]:
+    """Return a component's input streams, behind a :class:`Shortcut` those of which rows are held."""
+    operands: list[stream.Interface] = []
+    for (name, port), format_, count in zip(inputs.items(), formats, rows, strict=True):
+        if count:
+            shortcut = Shortcut(i=format_, rows=count)
+            place(m, platform, f"shortcut_{name}", shortcut)
+            wiring.connect(m, wiring.flipped(port), shortcut.i)
+            port = shortcut.o
+        operands.append(port)
+    return operands
+
+
+class Add(Layer):
+    """``y = sat((a * M_a + b * M_b + offset) >> shift)``: adds two streams beat by beat in :class:`Scale`.
+
+    Parameters
+    ----------
+    a, b, o : :class:`RowFormat`
+    scaling : :class:`Scaling`
+    steps : :class:`int`
+        Cycles that one beat may take.
+    rows : sequence of two :class:`int`
+        Rows held of each operand; 0 for none.
+
+    Members
+    -------
+    a : :py:`In(a.signature)`
+    b : :py:`In(b.signature)`
+    o : :py:`Out(o.signature)`
+    """
+
+    a: stream.Interface
+    b: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, a: RowFormat, b: RowFormat, o: RowFormat, scaling: AddRequantisation, steps: int,
+                 rows: Sequence[int]) -> None:
+        self.formats, self.rows = (a, b), tuple(rows)
+        self.scaling = scaling
+        self.scale = Scale(operands={"a": a.shape, "b": b.shape}, o=o,
+                           scaling=scaling, steps=steps)
+        super().__init__({"a": In(a.signature), "b": In(b.signature), "o": Out(o.signature)})
+
+    def model(self, a: Image, b: Image) -> Image:
+        """Compute the sum of two images, bit for bit."""
+        return self.scaling.model(a, b)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        place(m, platform, "scale", self.scale)
+        wiring.connect(m, self.scale.o, wiring.flipped(self.o))
+        a, b = held_rows(m, platform, {"a": self.a, "b": self.b}, self.formats, self.rows)
+        m.d.comb += [self.scale.i.valid.eq(a.valid & b.valid),
+                     a.ready.eq(self.scale.i.ready), b.ready.eq(self.scale.i.ready)]
+        for lane, x, y in zip(self.scale.i.payload, a.payload, b.payload, strict=True):
+            m.d.comb += [lane.a.eq(x), lane.b.eq(y)]
+        return m

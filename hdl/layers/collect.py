@@ -1,0 +1,76 @@
+"""Several beats made one."""
+from collections.abc import Sequence
+
+from amaranth import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.base.rows import RowFormat, counter, table
+
+
+class Collect(wiring.Component):
+    """Bring beats together in words, while the last word is in use.
+
+    A beat goes to its place in the word in a cycle; with a fold, those of a row go side by side. A place that
+    takes no beats takes as many cycles too, and holds anything.
+
+    Parameters
+    ----------
+    i : :class:`RowFormat`
+    takes : sequence of shape [phases][places]
+        Which places of a word take a beat. The words of a frame are :py:`words` of the first phase, as many
+        of the second, and so on.
+    words : :class:`int`
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(stream.Signature(ArrayLayout(ArrayLayout(i.shape, places), i.width)))`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, takes: Sequence[Sequence[bool]], words: int = 1) -> None:
+        self.format, self.words = i, words
+        self.takes = slots(takes, i.fold)
+        layout = data.ArrayLayout(data.ArrayLayout(i.shape, len(takes[0])), i.width)
+        super().__init__({"i": In(i.signature), "o": Out(stream.Signature(layout))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        *earlier, _ = range(len(self.takes[0]))
+        early = [Signal(self.format.layout, name=f"early{index}", reset_less=True) for index in earlier]
+        held = Signal.like(self.o.payload, reset_less=True)
+        step, free, takes, phase_ends = Signal(), Signal(), Signal(), Signal()
+        phase, _, _ = counter(m, len(self.takes), phase_ends, name="phase")
+        place, _, last = counter(m, len(self.takes[0]), step, name="place")
+        _, _, word_last = counter(m, self.words, step & last, name="word")
+        with m.Switch(place):
+            for index in range(len(self.takes[0])):
+                with m.Case(index):
+                    m.d.comb += takes.eq(table([places[index] for places in self.takes], phase))
+        m.d.comb += [
+            self.o.payload.eq(held),
+            free.eq(~last | self.format.room(self.o)),
+            self.i.ready.eq(takes & free),
+            step.eq((~takes | self.i.valid) & free),
+            phase_ends.eq(step & last & word_last),
+        ]
+        for index, register in enumerate(early):
+            with m.If(step & (place == index)):
+                m.d.sync += register.eq(self.i.payload)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(step & last):
+            m.d.sync += self.o.valid.eq(1)
+            for number, source in enumerate([*early, self.i.payload]):
+                position, fold = divmod(number, self.format.fold)
+                m.d.sync += [held[fold * self.format.lanes + lane][position].eq(source[lane])
+                             for lane in range(self.format.lanes)]
+        return m
+
+
+def slots(takes: Sequence[Sequence[bool]], fold: int) -> list[list[bool]]:
+    """Return which steps of a word take a beat: as many for each place as a row has beats."""
+    return [[takes_beats for takes_beats in places for _ in range(fold)] for places in takes]

@@ -1,0 +1,172 @@
+# amaranth: UnusedElaboratable=no
+"""The layer that holds its sums: 1x1 convolution that narrows."""
+from collections.abc import Sequence
+
+import numpy as np
+from amaranth import Const, Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.arithmetic.geometry import Image
+from headrace.hdl.arithmetic.requantisation import Requantisation
+from headrace.hdl.base.hierarchy import Layer, place
+from headrace.hdl.base.rows import RowFormat, counter
+from headrace.hdl.lanes.fold import in_turn
+from headrace.hdl.lanes.pair import place_lanes
+from headrace.hdl.lanes.steps import MacSteps
+from headrace.hdl.layers.collect import Collect
+from headrace.hdl.requantise.scale import Requantise
+from headrace.hdl.storage.ring import Ring
+from headrace.hdl.storage.rom import Rom, pack
+
+
+class InputStationary(Layer):
+    """1x1 convolution whose lanes hold the unfinished sums of all outputs.
+
+    An operand is used for all outputs as it arrives and then dropped: ``ceil(C_out / p_out) * o.fold`` steps
+    of one cycle for every ``p_in`` operands of each column. With the last of a row each step finishes
+    ``p_out`` sums. They go to the requantiser at once, or, with :py:`drain`, to a ring that it empties while
+    the next row starts.
+
+    Parameters
+    ----------
+    i, o : :class:`RowFormat`
+    weight : :class:`Shape`
+        Shape of a weight.
+    weights : sequence of shape [C_out][C_in]
+    sum : :class:`Shape`
+        Shape that holds every finished sum; unfinished ones may wrap.
+    p_in, p_out : :class:`int`
+        Operands used and outputs computed per step: a divisor of ``C_in``, and at most ``C_out``; ``p_out``
+        is 1 where the output is folded.
+    drain : :class:`bool`
+        Keep finished sums in a ring of their own.
+    paired : :class:`bool`
+        Neighbour lanes share multipliers (:class:`LanePair`).
+    scaling : :class:`Requantisation`
+    requantise_steps : :class:`int`
+        Cycles the requantiser may take per output.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(o.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, o: RowFormat, weight: Shape, weights: Sequence[Sequence[int]],
+                 sum: Shape, p_in: int, p_out: int, drain: bool, scaling: Requantisation,
+                 requantise_steps: int, paired: bool = False) -> None:
+        if i.channels % p_in:
+            raise ValueError(f"p_in must divide the {i.channels} input channels, not {p_in!r}")
+        if not 1 <= p_out <= o.channels:
+            raise ValueError(f"p_out must be 1 to the {o.channels} output channels, not {p_out!r}")
+        if o.fold > 1 and p_out > 1:
+            raise ValueError(f"p_out must be 1 where columns are folded, not {p_out!r}")
+        self.formats = i, o
+        self.weight, self.weights, self.sum = weight, weights, sum
+        self.p_in, self.p_out, self.paired = p_in, p_out, paired
+        self.groups, self.turns = i.channels // p_in, -(-o.channels // p_out)
+        self.collects = p_in > 1 or i.fold > 1  # beats into words
+        self.depth = self.turns * o.fold  # words of unfinished sums
+        self.drains = drain and self.depth > 1
+        self.scaling = scaling
+        self.requantise = Requantise(sum=sum, count=p_out, o=o,
+                                     scaling=scaling, steps=requantise_steps)
+        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
+
+    def rom_words(self) -> list[int]:
+        """Return the weights in the order of the steps, ``p_out * p_in`` per word."""
+        padded = np.zeros((self.turns * self.p_out, self.groups * self.p_in), np.int64)
+        padded[:len(self.weights)] = self.weights
+        steps = padded.reshape(self.turns, self.p_out, self.groups, self.p_in).transpose(2, 0, 1, 3)
+        return [pack(step.ravel(), self.weight.width) for group in steps for step in group]
+
+    def model(self, x: Image) -> Image:
+        """Compute a C_out x H x W image from a C_in x H x W one, bit for bit."""
+        return self.scaling.model(np.tensordot(np.array(self.weights), x, 1))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        i, o = self.formats
+        rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words(), waits=o.pipelined)
+        place(m, platform, "rom", rom)
+        place(m, platform, "requantise", self.requantise)
+        wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
+        finished = self.requantise.i
+        if self.drains:
+            drain = Drain(word=data.ArrayLayout(self.sum, self.p_out), lanes=o.lanes, depth=self.depth)
+            place(m, platform, "drain", drain)
+            wiring.connect(m, drain.o, self.requantise.i)
+            finished = drain.i
+
+        operands = self.i
+        if self.collects:
+            collect = Collect(i=i, takes=[[True] * self.p_in])
+            place(m, platform, "collect", collect)
+            wiring.connect(m, wiring.flipped(self.i), collect.i)
+            operands = collect.o
+
+        last, first = Signal(), Signal()
+        steps = MacSteps(
+            m, possible=operands.valid & rom.valid, computes=Const(1), first=first, finishes=last,
+            finished=finished.valid, taken=finished.ready, pipelined=o.pipelined)
+        step = steps.step
+        fold, _, fold_last = counter(m, o.fold, step, name="fold")
+        turn_ends = step & fold_last if o.fold > 1 else step
+        turn, _, turn_last = counter(m, self.turns, turn_ends, name="turn")
+        group, _, group_last = counter(m, self.groups, turn_ends & turn_last, name="group")
+        address, following, _ = counter(m, len(rom.words), turn_ends, name="address")
+        weight = steps.weights(rom, address, following)
+        m.d.comb += [
+            first.eq(group == 0),
+            last.eq(group_last),
+            operands.ready.eq(turn_ends & turn_last),
+        ]
+        lanes = place_lanes(
+            m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
+            operands=self.p_in, p_in=self.p_in, p_out=self.p_out, depth=self.depth,
+            pipelined=o.pipelined)
+        columns = {column: [Value.cast(value)] for column, value in enumerate(operands.payload)}
+        view = in_turn(m, fold, o.lanes, [[column] for column in columns], columns, columns[0])
+        for lane, ((seen,),), total in zip(lanes, view, finished.payload, strict=True):
+            m.d.comb += lane.x.eq(seen)
+            m.d.comb += [lane.weight.eq(weight), total.eq(lane.sum)]
+            steps.tell(lane)
+        return m
+
+
+class Drain(wiring.Component):
+    """A ring that fills with one row's finished sums and then empties, while the next row is summed up.
+
+    Members
+    -------
+    i, o : stream of :py:`ArrayLayout(word, lanes)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, word: data.Layout, lanes: int, depth: int) -> None:
+        self.word, self.lanes, self.depth = word, lanes, depth
+        words = stream.Signature(data.ArrayLayout(word, lanes))
+        super().__init__({"i": In(words), "o": Out(words)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        ring = Ring(word=self.word, columns=self.lanes, depth=self.depth)
+        place(m, platform, "ring", ring)
+        draining = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~draining),
+            self.o.valid.eq(draining),
+            ring.shift.eq(Mux(draining, self.o.ready, self.i.valid)),
+            ring.i.eq(self.i.payload),
+            self.o.payload.eq(ring.o),
+        ]
+        _, _, last = counter(m, self.depth, ring.shift, name="index")
+        with m.If(ring.shift & last):
+            m.d.sync += draining.eq(~draining)
+        return m

@@ -1,0 +1,64 @@
+"""Nearest-neighbour enlargement by whole factors."""
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.arithmetic.geometry import Image
+from headrace.hdl.base.hierarchy import Layer, place
+from headrace.hdl.base.rows import RowFormat, counter
+from headrace.hdl.storage.ring import Ring
+
+
+class Upsample(Layer):
+    """``y[c][i][j] = x[c][i // factors[0]][j // factors[1]]``.
+
+    Columns are repeated by wires. A row passes through at once, and enters a ring of its beats, from which it
+    is repeated while the next one waits. One beat per cycle leaves; latency is zero.
+
+    Parameters
+    ----------
+    i : :class:`RowFormat`
+    factors : :class:`tuple` of two :class:`int`
+        Vertical and horizontal. At least 1.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(stream.Signature(ArrayLayout(i.shape, i.lanes * factors[1])))`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, factors: tuple[int, int]) -> None:
+        if min(factors) < 1:
+            raise ValueError(f"Factors must be positive integers, not {factors!r}")
+        self.format, self.factors = i, factors
+        wide = data.ArrayLayout(i.shape, i.lanes * factors[1])
+        super().__init__({"i": In(i.signature), "o": Out(stream.Signature(wide))})
+
+    def model(self, x: Image) -> Image:
+        """Compute a C x (H * factors[0]) x (W * factors[1]) image from a C x H x W one."""
+        return x.repeat(self.factors[0], axis=1).repeat(self.factors[1], axis=2)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        i, (down, across) = self.format, self.factors
+        row, moves, enters = Signal(i.layout), Signal(), Signal()
+        _, _, channel_last = counter(m, i.row_beats, moves, name="channel")
+        passed, _, _ = counter(m, down, moves & channel_last, name="passed")
+        m.d.comb += [
+            enters.eq(passed == 0),
+            self.o.valid.eq(self.i.valid | ~enters),
+            self.i.ready.eq(enters & self.o.ready),
+            moves.eq(self.o.valid & self.o.ready),
+        ]
+        if down == 1:
+            m.d.comb += row.eq(self.i.payload)
+        else:
+            held = Ring(word=i.shape, columns=i.lanes, depth=i.row_beats)
+            place(m, platform, "held", held)
+            m.d.comb += [row.eq(Mux(enters, self.i.payload.as_value(), held.o.as_value())),
+                         held.i.eq(row), held.shift.eq(moves)]
+        m.d.comb += [y.eq(row[lane // across]) for lane, y in enumerate(self.o.payload)]
+        return m

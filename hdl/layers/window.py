@@ -1,0 +1,165 @@
+# amaranth: UnusedElaboratable=no
+"""The layer that passes a window by: depthwise convolution, maximum and average pooling."""
+from collections.abc import Sequence
+
+import numpy as np
+from amaranth import Const, Module, Shape, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.arithmetic.geometry import Image, Window
+from headrace.hdl.arithmetic.requantisation import Requantisation
+from headrace.hdl.base.hierarchy import Layer, place, place_copies
+from headrace.hdl.base.rows import RowFormat, replayed
+from headrace.hdl.lanes.lane import MaxLane
+from headrace.hdl.lanes.pair import place_lanes
+from headrace.hdl.layers.passing import pass_window
+from headrace.hdl.requantise.scale import Requantise
+from headrace.hdl.storage.rom import Rom, pack
+
+
+class Depthwise(Layer):
+    """``sum[o] = sum over kh, kw of x[o // m][kh][kw] * weight[o][kh][kw]``, then :class:`Requantise`.
+
+    Timing as in :func:`pass_window`. The depth multiplier ``m`` is the outputs per input channel. Without
+    weights, every weight is 1: average pooling.
+
+    Parameters
+    ----------
+    i, o : :class:`RowFormat`
+    window : :class:`Window`
+    pad : :class:`int`
+        What stands outside the image.
+    p_in : :class:`int`
+        Taps used per step.
+    patience : :class:`int`
+        Cycles to wait for the next frame's first row, if the last output row can be made with it.
+    weight : :class:`Shape`
+        Shape of a weight.
+    weights : sequence of shape [C_out][taps], or None
+    sum : :class:`Shape`
+        Shape that holds every finished sum; unfinished ones may wrap.
+    paired : :class:`bool`
+        Neighbour lanes share multipliers (:class:`LanePair`); not without weights.
+    scaling : :class:`Requantisation`
+    requantise_steps : :class:`int`
+        Cycles the requantiser may take per output.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(o.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, p_in: int,
+                 weights: Sequence[Sequence[int]] | None, sum: Shape, scaling: Requantisation,
+                 requantise_steps: int, patience: int = 0, paired: bool = False,
+                 weight: Shape = unsigned(1)) -> None:  # noqa: B008
+        if not 1 <= p_in <= window.taps:
+            raise ValueError(f"p_in must be 1 to the {window.taps} taps, not {p_in!r}")
+        if o.channels % i.channels:
+            raise ValueError(f"the {i.channels} input channels must divide the output's, not {o.channels!r}")
+        self.formats = i, o
+        self.window, self.pad, self.p_in, self.patience = window, pad, p_in, patience
+        self.selects = -(-window.taps // p_in)  # steps of an output
+        self.rom_depth = 1 if weights is None else o.channels * self.selects
+        self.weight, self.weights, self.sum = weight, weights, sum
+        self.paired = paired
+        self.scaling = scaling
+        self.requantise = Requantise(sum=sum, count=1, o=o, scaling=scaling,
+                                     steps=requantise_steps)
+        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
+
+    def rom_words(self) -> list[int]:
+        """Return the weights in the order of the steps, ``p_in`` per word."""
+        if self.weights is None:
+            return [pack([1] * self.p_in, self.weight.width)]
+        return [pack(taps[start:start + self.p_in], self.weight.width)
+                for taps in self.weights for start in range(0, self.window.taps, self.p_in)]
+
+    def model(self, x: Image) -> Image:
+        """Compute a C_out x H_out x W_out image from a C_in x H x W one, bit for bit."""
+        i, o = self.formats
+        seen = np.repeat(self.window.view(x, self.pad), o.channels // i.channels, axis=0)
+        weights = np.ones(seen.shape[:3]) if self.weights is None else np.array(self.weights)
+        weights = weights.astype(np.int64).reshape(seen.shape[:3])
+        return self.scaling.model(np.einsum("cij,cijhw->chw", weights, seen))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        i, o = self.formats
+        place(m, platform, "requantise", self.requantise)
+        wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
+        rom = Rom(width=self.p_in * self.weight.width, words=self.rom_words(), waits=o.pipelined)
+        place(m, platform, "rom", rom)
+        lanes = place_lanes(
+            m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
+            operands=self.window.taps, p_in=self.p_in, p_out=1, pipelined=o.pipelined)
+        advance, again, steps = pass_window(
+            m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad, lanes=lanes,
+            p_in=self.p_in, patience=self.patience, may_step=rom.valid, finished=self.requantise.i.valid,
+            taken=self.requantise.i.ready, pipelined=o.pipelined)
+        weight = steps.weights(rom, *replayed(m, len(rom.words), advance, again=again, back=self.selects - 1,
+                                              name="address"))
+        for lane, total in zip(lanes, self.requantise.i.payload, strict=True):
+            m.d.comb += [lane.weight.eq(weight), total.eq(lane.sum)]
+        return m
+
+
+class MaxPool(Layer):
+    """``y[c] = max over kh, kw of x[c][kh][kw]``, held in an output register.
+
+    Timing as in :func:`pass_window`.
+
+    Parameters
+    ----------
+    i, o : :class:`RowFormat`
+    window : :class:`Window`
+    p_in : :class:`int`
+        Taps used per step.
+    patience : :class:`int`
+        Cycles to wait for the next frame's first row, if the last output row can be made with it.
+
+    Members
+    -------
+    i : :py:`In(i.signature)`
+    o : :py:`Out(o.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, p_in: int, patience: int = 0) -> None:
+        if not 1 <= p_in <= window.taps:
+            raise ValueError(f"p_in must be 1 to the {window.taps} taps, not {p_in!r}")
+        self.formats = i, o
+        self.window, self.p_in, self.patience = window, p_in, patience
+        self.selects = -(-window.taps // p_in)  # steps of an output
+        self.pad = -(1 << i.shape.width - 1) if i.shape.signed else 0  # never the greatest
+        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
+
+    def model(self, x: Image) -> Image:
+        """Compute a C x H_out x W_out image from a C x H x W one, bit for bit."""
+        y: Image = self.window.view(x, self.pad).max(axis=(1, 2))
+        return y
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        i, o = self.formats
+        finished, taken = Signal(), Signal()
+        lanes = place_copies(m, platform, "lane", lambda: MaxLane(
+            x=i.shape, operands=self.window.taps, p_in=self.p_in), o.lanes)
+        pass_window(m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad,
+                    lanes=lanes, p_in=self.p_in, patience=self.patience, may_step=Const(1),
+                    finished=finished, taken=taken, pipelined=False)
+        payload = Signal(o.layout, reset_less=True)
+        m.d.comb += [self.o.payload.eq(payload), taken.eq(o.room(self.o))]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(taken):
+            m.d.sync += self.o.valid.eq(finished)
+            m.d.sync += [y.eq(lane.max) for y, lane in zip(payload, lanes, strict=True)]
+        return m

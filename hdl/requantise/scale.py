@@ -1,0 +1,230 @@
+# amaranth: UnusedElaboratable=no
+"""From sums to activations: the requantiser."""
+from collections.abc import Mapping
+from typing import Any
+
+from amaranth import Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from headrace.hdl.base.hierarchy import place, place_copies
+from headrace.hdl.base.rows import RowFormat, counter, table
+from headrace.hdl.lanes.steps import SCALE_STAGES, Steps
+from headrace.hdl.requantise.scale_lane import TOLD, Digits, ScaleLane, Scaling
+from headrace.hdl.storage.rom import Rom, pack
+
+
+class Scale(wiring.Component):
+    """Requantise a stream of rows: every lane scales, shifts and saturates its operands.
+
+    The formula is that of :class:`Requantisation` or :class:`AddRequantisation`.
+
+    Takes :py:`digits.steps` cycles per beat, during which the input is held; the result waits in an
+    output register, where the next layer reads it. In a pipelined layer the beat is taken with the first
+    step, and the result comes :data:`SCALE_STAGES` cycles later; beats follow each other all the same.
+
+    Parameters
+    ----------
+    operands : :class:`dict` of :class:`Shape`
+        Operands of each lane, by name.
+    o : :class:`RowFormat`
+        Format of the result.
+    scaling : :class:`Requantisation` or :class:`AddRequantisation`
+    steps : :class:`int`
+        Cycles that one beat may take.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ArrayLayout(StructLayout(operands), lanes)))`
+    o : :py:`Out(o.signature)`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, operands: Mapping[str, Shape], o: RowFormat, scaling: Scaling, steps: int) -> None:
+        self.digits, self.format = Digits(scaling, operands, steps), o
+        super().__init__({
+            "i": In(stream.Signature(data.ArrayLayout(self.digits.operand_layout, o.lanes))),
+            "o": Out(o.signature),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        digits, width = self.digits, self.digits.width
+        lanes = place_copies(m, platform, "lane", lambda: ScaleLane(
+            digits=digits, shape=self.format.shape, pipelined=self.format.pipelined), self.format.lanes)
+        offset_width, multiplier_width = digits.product_width, width * digits.steps
+        rom = Rom(width=offset_width + multiplier_width * len(digits.operands), words=[
+            pack([offset], offset_width) | pack(multipliers, multiplier_width) << offset_width
+            for offset, multipliers in digits.constants])
+        place(m, platform, "rom", rom)
+        control = digits.signature.create(path=("control",))
+        done, finished, first, last = Signal(), Signal(), Signal(), Signal()
+        room, pipelined = self.format.room(self.o), self.format.pipelined
+        there = self.i.valid | ~first if pipelined else self.i.valid  # the beat
+        steps = Steps(m, possible=there & rom.valid, finishes=last, finished=finished, taken=room,
+                      stages=SCALE_STAGES if pipelined else 0)
+        channel_done: Value = done
+        if self.format.group > 1:  # a channel's constants serve each row of the group
+            beats = [len(rows) * self.format.fold for rows in self.format.groups]
+            group_done = Signal()
+            group, _, _ = counter(m, len(beats), group_done, name="group")
+            beat = Signal(range(max(beats)))
+            channel_done = done & (beat == table([count - 1 for count in beats], group))
+            with m.If(done):
+                m.d.sync += beat.eq(Mux(channel_done, 0, beat + 1))
+            _, _, group_last = counter(m, self.format.channels, channel_done, name="group_channel")
+            m.d.comb += group_done.eq(channel_done & group_last)
+        elif self.format.fold > 1:
+            _, _, fold_last = counter(m, self.format.fold, done, name="fold")
+            channel_done = done & fold_last
+        channel, channel_next, _ = counter(m, len(digits.constants), channel_done, name="channel")
+        index, _, index_last = counter(m, digits.steps, steps.step, name="index")
+        m.d.comb += [
+            rom.address.eq(channel_next),
+            first.eq(index == 0),
+            last.eq(index_last),
+            control.step.eq(steps.step),
+            control.last.eq(last),
+            done.eq(steps.step & last),
+            self.i.ready.eq(steps.step & first if pipelined else done),
+        ]
+        with m.Switch(index):
+            for number in range(digits.steps):
+                with m.Case(number):
+                    self._digit(m, control, rom.data, number)
+        with m.Switch(channel):
+            for number, found in enumerate(digits.exceptions):
+                if found:
+                    with m.Case(number):
+                        m.d.comb += [exception.eq(digits.exception_layout.const({
+                            "active": 1, "up": delta > 0, "x": dict(zip(digits.operands, x, strict=True))}))
+                            for exception, (x, delta) in zip(control.exceptions, found, strict=False)]
+        payload = Signal.like(self.o.payload, reset_less=True)
+        m.d.comb += self.o.payload.eq(payload)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(finished & room):
+            m.d.sync += self.o.valid.eq(1)
+        operands = self.i.payload
+        if pipelined:  # of the beat that is in the first stage
+            operands = Signal.like(self.i.payload, name="operands", reset_less=True)
+            with m.If(steps.step & first):
+                m.d.sync += operands.eq(self.i.payload)
+        # What never changes needs no register.
+        still = ("digits", "offset", "guard") if len(digits.constants) * digits.steps == 1 else ()
+        told = {name: steps.behind(getattr(control, name), 0 if name in still else stage, name=name)
+                for name, stage in TOLD.items()}
+        told["step"] = steps.once(control.step, TOLD["last"], name="step")
+        for lane, x, y in zip(lanes, operands, payload, strict=True):
+            m.d.comb += [lane.x.eq(x), *(getattr(lane.control, name).eq(value)
+                                         for name, value in told.items())]
+            steps.tell(lane)
+            with m.If(finished & room):
+                m.d.sync += y.eq(lane.y)
+        return m
+
+    def _digit(self, m: Module, control: Any, word: Value, number: int) -> None:
+        """Describe what the lanes are told in step :py:`number`."""
+        digits, width, form = self.digits, self.digits.width, self.digits.scaling
+        low, high = number * width, (number + 1) * width
+        if number == digits.steps - 1:
+            m.d.comb += control.offset.eq(word[low:digits.product_width].as_signed())
+        else:
+            m.d.comb += control.offset.eq(word[low:high])
+        for operand, digit in enumerate(control.digits):
+            start = digits.product_width + operand * width * digits.steps
+            m.d.comb += digit.eq(word[start + low:start + high])
+        if form.tie is not None:
+            m.d.comb += control.guard.eq(sum(1 << bit - low for bit in range(max(low, form.tie), high)))
+
+
+class Serialise(wiring.Component):
+    """Take words of several sums per lane and pass them on one after another, held in registers.
+
+    Parameters
+    ----------
+    shape : :class:`Shape`
+        Shape of a sum.
+    count : :class:`int`
+        Sums in a word.
+    o : :class:`RowFormat`
+        Whose channels are the sums of a row. Where ``count`` does not divide them, the end of the row's last
+        word is left out.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ArrayLayout(ArrayLayout(shape, count), lanes)))`
+    o : :py:`Out(stream.Signature(ArrayLayout(StructLayout({"sum": shape}), lanes)))`
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, shape: Shape, count: int, o: RowFormat) -> None:
+        self.count, self.lanes, self.pipelined = count, o.lanes, o.pipelined
+        # How many there are in each word.
+        self.counts = [min(count, o.channels - start) for start in range(0, o.channels, count)]
+        super().__init__({
+            "i": In(stream.Signature(data.ArrayLayout(data.ArrayLayout(shape, count), o.lanes))),
+            "o": Out(stream.Signature(data.ArrayLayout(data.StructLayout({"sum": shape}), o.lanes))),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        held = Signal.like(self.i.payload, reset_less=True)
+        sent, taken = Signal(), Signal()
+        _, _, short = counter(m, len(self.counts), taken, name="word")
+        left = Signal(range(self.count))  # sums behind the first
+        last = left == 0
+        m.d.comb += [
+            sent.eq(self.o.valid & self.o.ready),
+            self.i.ready.eq(~self.o.valid if self.pipelined else ~self.o.valid | sent & last),
+            taken.eq(self.i.valid & self.i.ready),
+        ]
+        with m.If(sent & last):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(taken):
+            m.d.sync += [self.o.valid.eq(1), left.eq(Mux(short, self.counts[-1], self.count) - 1)]
+        with m.Elif(sent):
+            m.d.sync += left.eq(left - 1)
+        for lane in range(self.lanes):
+            m.d.comb += self.o.payload[lane].sum.eq(held[lane][0])
+            for index in range(self.count):
+                following = held[lane][index + 1] if index < self.count - 1 else held[lane][index]
+                with m.If(taken | sent):
+                    m.d.sync += held[lane][index].eq(Mux(taken, self.i.payload[lane][index], following))
+        return m
+
+
+class Requantise(wiring.Component):
+    """Turn finished sums into a stream of rows: :class:`Serialise`, then :class:`Scale`.
+
+    Parameters
+    ----------
+    sum : :class:`Shape`
+        Shape of a sum.
+    count : :class:`int`
+        Sums that arrive together in each lane.
+    o, scaling, steps
+        As in :class:`Scale`.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, sum: Shape, count: int, o: RowFormat, scaling: Scaling, steps: int) -> None:
+        self.serialise = Serialise(shape=sum, count=count, o=o)
+        self.scale = Scale(operands={"sum": sum}, o=o, scaling=scaling, steps=steps)
+        words = data.ArrayLayout(data.ArrayLayout(sum, count), o.lanes)
+        super().__init__({"i": In(stream.Signature(words)), "o": Out(o.signature)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        place(m, platform, "serialise", self.serialise)
+        place(m, platform, "scale", self.scale)
+        wiring.connect(m, wiring.flipped(self.i), self.serialise.i)
+        wiring.connect(m, self.serialise.o, self.scale.i)
+        wiring.connect(m, self.scale.o, wiring.flipped(self.o))
+        return m

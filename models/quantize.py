@@ -1,0 +1,233 @@
+"""Float ONNX to QDQ, with ONNX Runtime's own quantiser."""
+import contextlib
+import io
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+from onnx import version_converter
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from headrace.gen.importer.load import MAX_ELEMENTS, load
+from headrace.gen.importer.passes.simplify import simplify
+from headrace.gen.importer.source import file as onnx_file
+from headrace.gen.importer.source.file import quote, type_name
+from headrace.gen.importer.source.node import OnnxNode
+from headrace.gen.ir.errors import HeadraceError, shorten
+from headrace.gen.system import files, processes
+from headrace.sim.oracle import ERRORS
+
+Samples = npt.NDArray[np.float32]
+Integer = Literal["int8", "uint8"]
+
+METHODS = {"minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entropy,
+           "percentile": CalibrationMethod.Percentile}
+_TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+MAX_TOTAL = 1 << 28  # elements of all tensors but constants
+_REASON = 400  # characters of a message
+_OPSET = 13  # DequantizeLinear per channel
+
+# What is computed with integers; what ends a network (Softmax, ...) stays real.
+_QUANTISED = ["Add", "AveragePool", "Clip", "Concat", "Conv", "Flatten", "Gemm", "GlobalAveragePool",
+              "MatMul", "MaxPool", "Pad", "ReduceMean", "Relu", "Reshape", "Resize", "Squeeze", "Transpose"]
+
+# What the tools raise for models that they cannot handle.
+_FAILURES = (*ERRORS, ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError,
+             RuntimeError, TypeError, ValueError, onnx.checker.ValidationError,
+             onnx.shape_inference.InferenceError, version_converter.ConvertError)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to quantise; the fields are those of ``quantize_static``."""
+
+    activations: Integer = "uint8"
+    weights: Integer = "int8"
+    per_channel: bool = True
+    method: str = "minmax"  # of METHODS
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The quantised network against the float one, on the calibration data.
+
+    Attributes
+    ----------
+    sqnr : signal to quantisation noise of the output in decibels; None where there is no noise
+    agreement : samples whose greatest output is the same
+    """
+
+    layers: int
+    samples: int
+    sqnr: float | None
+    agreement: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class FloatModel:
+    """A float network with one input whose only unknown size may be the batch, which becomes 1.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If the file is damaged, quantised already, or its input is not supported.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.proto = onnx_file.read(path)
+        graph = self.proto.graph
+        if any(node.op_type.endswith(("QuantizeLinear", "Quant")) or node.op_type.startswith("QLinear")
+               for node in graph.node):
+            raise HeadraceError(f"{path}: quantised already; a float network is supported")
+        constants = {tensor.name for tensor in graph.initializer}
+        sources = [value for value in graph.input if value.name not in constants]
+        if len(sources) != 1:
+            raise HeadraceError(f"{path}: {len(sources)} graph inputs; networks with one are supported")
+        (source,) = sources
+        where = f"{path}: input {quote(source.name)}"
+        tensor = source.type.tensor_type
+        if tensor.elem_type != onnx.TensorProto.FLOAT:
+            raise HeadraceError(f"{where} is of {type_name(tensor.elem_type)}; float is supported")
+        dims = tensor.shape.dim
+        fixed = all(dim.dim_value > 0 for dim in dims[1:])
+        if len(dims) not in (2, 4) or not fixed or dims[0].dim_value not in (0, 1):
+            text = ", ".join(quote(dim.dim_param or str(dim.dim_value))[1:-1] for dim in dims[:9])
+            raise HeadraceError(f"{where} has shape ({text}); four or two sizes are supported, all of them "
+                                "fixed but the batch, which becomes 1")
+        self.name: str = source.name
+        self.shape = tuple(int(dim.dim_value) for dim in dims[1:])
+        for value in (source, *graph.output):
+            if value.type.tensor_type.shape.dim:
+                value.type.tensor_type.shape.dim[0].dim_value = 1
+        del graph.value_info[:]  # may speak of the batch
+
+    def quantise(self, samples: Samples, options: Options, target: Path) -> Summary:
+        """Quantise with `samples`, (N, *shape), as calibration data, and write ``target``.
+
+        The file is written when the importer takes it; otherwise nothing is.
+
+        Raises
+        ------
+        :exc:`HeadraceError`
+            If ONNX Runtime or the importer refuses the network, or the file cannot be written.
+        """
+        if target.exists() and target.samefile(self.path):
+            raise HeadraceError(f"{target}: is the float network; name another file")
+        # ONNX Runtime takes no name of a file that the locale's encoding lacks: it works elsewhere.
+        with files.replaced(target) as whole, processes.workspace() as folder:
+            prepared, made = folder / "prepared.onnx", folder / "quantised.onnx"
+            with self._tools():
+                self._quantise(samples, options, prepared, made)
+            try:
+                layers = len(load(made).nodes)
+            except HeadraceError as error:
+                reason = str(error).removeprefix(f"{made}: ")
+                raise HeadraceError(f"{self.path}: when quantised: {reason}") from error
+            with self._tools():
+                summary = _compare(layers, self.name, samples, prepared, made)
+            shutil.copyfile(made, whole)
+        return summary
+
+    def _quantise(self, samples: Samples, options: Options, prepared: Path, made: Path) -> None:
+        model = _with_clips(simplify(self.proto, self.path))
+        if max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
+               default=0) < _OPSET:
+            model = version_converter.convert_version(model, _OPSET)
+        self._check_sizes(model)
+        content = model.SerializeToString()
+        _session(content)  # what it refuses, the next step would only log
+        prepared.write_bytes(content)
+        quant_pre_process(prepared, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared, made, _Reader(self.name, samples), op_types_to_quantize=_QUANTISED,
+            per_channel=options.per_channel, activation_type=_TYPES[options.activations],
+            weight_type=_TYPES[options.weights], calibrate_method=METHODS[options.method],
+            extra_options={"ActivationSymmetric": False})
+
+    def _check_sizes(self, model: onnx.ModelProto) -> None:
+        """Refuse what would fill the memory, before anything is carried out."""
+        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        sizes = {value.name: prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+                 for value in (*graph.value_info, *graph.output) if value.type.tensor_type.HasField("shape")}
+        for node in graph.node:
+            for name in filter(None, node.output):
+                size, at = sizes.get(name, 0), OnnxNode(node, file=str(self.path))
+                if size < 1:
+                    raise at.error("its output has an unknown size; operators of ONNX with fixed sizes are "
+                                   "supported")
+                if size > MAX_ELEMENTS:
+                    raise at.error(f"its output has {size} elements; up to {MAX_ELEMENTS} are supported")
+        if (total := sum(sizes.values())) > MAX_TOTAL:
+            raise HeadraceError(f"{self.path}: {total} elements in all tensors; "
+                                f"up to {MAX_TOTAL} are supported")
+
+    @contextlib.contextmanager
+    def _tools(self) -> Iterator[None]:
+        """Keep the tools from printing; what they raise becomes one line."""
+        before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        except _FAILURES as error:
+            reason = shorten(str(error), _REASON) or type(error).__name__
+            raise HeadraceError(f"{self.path}: ONNX Runtime cannot quantise it: {reason}") from error
+        finally:
+            logging.disable(before)
+
+
+def _with_clips(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Write Min and Max with one number as Clip, which takes no quantisation of its own; alters ``model``."""
+    numbers = {tensor.name: tensor for tensor in model.graph.initializer
+               if tensor.data_type == onnx.TensorProto.FLOAT and prod(tensor.dims) == 1}
+    for node in model.graph.node:
+        if node.op_type in ("Min", "Max") and len(node.input) == 2 and len(numbers.keys() & node.input) == 1:
+            (limit,) = numbers.keys() & node.input
+            (x,) = (name for name in node.input if name != limit)
+            del numbers[limit].dims[:]
+            node.input[:] = [x, "", limit] if node.op_type == "Min" else [x, limit]
+            node.op_type = "Clip"
+    return model
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, name: str, samples: Samples) -> None:
+        self._feeds = ({name: sample[None]} for sample in samples)
+
+    def get_next(self) -> dict[str, Samples] | None:
+        return next(self._feeds, None)
+
+
+def _session(model: bytes | Path, level: str = "ORT_ENABLE_BASIC") -> Callable[[str, Samples], Samples]:
+    """Return what computes the first output, as a vector, of an input of this name."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda name, x: np.asarray(session.run(None, {name: x[None]})[0], np.float32).reshape(-1)
+
+
+def _compare(layers: int, name: str, samples: Samples, real: Path, quantised: Path) -> Summary:
+    """Carry out both; the quantised one node by node, as no kernel of ONNX Runtime then saturates."""
+    pair = _session(real), _session(quantised, "ORT_DISABLE_ALL")
+    agreement, signal, noise = 0, 0.0, 0.0
+    for sample in samples:
+        wanted, found = (run(name, sample) for run in pair)
+        agreement += int(wanted.argmax() == found.argmax())
+        signal += float(np.square(wanted, dtype=np.float64).sum())
+        noise += float(np.square(wanted - found, dtype=np.float64).sum())
+    ratio = 10 * np.log10(signal / noise) if signal and noise else None
+    return Summary(layers, len(samples), None if ratio is None else float(ratio), agreement)
