@@ -60,6 +60,7 @@ build/mobilenet_v%.onnx build/mobilenet_v%.npz: | $(VENV)/stamp
 lint: $(VENV)/stamp build/ns
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # Yosys in WebAssembly is compiled when it runs first: once, and not by each worker.
 .PHONY: yosys
