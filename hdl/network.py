@@ -1,6 +1,5 @@
 """Layers chained by their streams."""
 from collections.abc import Mapping
-from typing import Any
 
 from amaranth import Module
 from amaranth.lib import stream, wiring
@@ -9,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.layers.branch import Fork
+from headrace.hdl.layers.layer import Layer
 
 
 class Network(wiring.Component):
@@ -34,7 +34,7 @@ class Network(wiring.Component):
     o: stream.Interface
 
     def __init__(self, *, i: RowFormat, o: RowFormat,
-                 layers: Mapping[str, tuple[Any, Mapping[str, str | None]]]) -> None:
+                 layers: Mapping[str, tuple[Layer, Mapping[str, str | None]]]) -> None:
         self.formats = i, o
         self.layers = dict(layers)
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})

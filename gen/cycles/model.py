@@ -4,23 +4,11 @@ Each sequencer of the gateware is a process here that knows the same rules: whic
 and how many cycles lie between. Tests hold the result against the simulated hardware, beat by beat.
 """
 from dataclasses import dataclass
-from typing import Any
 
-from headrace.gen.cycles import addressed as cycle_addressed
-from headrace.gen.cycles import layers as cycle_layers
-from headrace.gen.cycles import parts as cycle_parts
-from headrace.gen.cycles import window as cycle_window
-from headrace.gen.cycles.channel import Channel, Process, Scheduler
-from headrace.hdl.layers.addressed import Addressed
-from headrace.hdl.layers.branch import Add
-from headrace.hdl.layers.concat import Concat
-from headrace.hdl.layers.global_pool import GlobalPool
-from headrace.hdl.layers.input_stationary import InputStationary
-from headrace.hdl.layers.lookup import Lookup
-from headrace.hdl.layers.output_stationary import OutputStationary
-from headrace.hdl.layers.upsample import Upsample
-from headrace.hdl.layers.window import Depthwise, MaxPool
+from headrace.hdl.layers.branch import Fork
 from headrace.hdl.network import Network
+from headrace.hdl.timing.channel import Channel, Process, Scheduler
+from headrace.hdl.timing.pipeline import sink, source
 
 
 @dataclass(frozen=True)
@@ -60,8 +48,8 @@ def predict(network: Network, frames: int, *, endless: bool = False) -> Timing:
     scheduler = Scheduler()
     makers, last, processes = build(network, scheduler)
     processes += [
-        cycle_parts.source(makers[None], None if endless else frames * network.formats[0].beats),
-        cycle_parts.sink(last, frames * network.formats[1].beats)]
+        source(makers[None], None if endless else frames * network.formats[0].beats),
+        sink(last, frames * network.formats[1].beats)]
     scheduler.run(processes)
     per_frame = network.formats[1].beats
     assert len(last.times) == frames * per_frame, "the network hangs"
@@ -80,32 +68,9 @@ def build(network: Network,
         channel = makers[maker]
         copies = [Channel(scheduler) for _ in places] if len(places) > 1 else [channel]
         if len(places) > 1:
-            processes.append(cycle_parts.fork(channel, copies))
+            processes.append(Fork.process(channel, copies))
         ports |= dict(zip(places, copies, strict=True))
     for name, (layer, inputs) in network.layers.items():
         streams = [ports[name, port] for port in inputs]
-        processes += _layer(layer, streams, makers[name], scheduler)
+        processes += layer.processes(streams, makers[name], scheduler)
     return makers, ports["", "o"], processes
-
-
-def _layer(layer: Any, inputs: list[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
-    match layer:
-        case Addressed():
-            return cycle_addressed.addressed(layer, inputs, o, scheduler)
-        case OutputStationary():
-            return cycle_layers.output_stationary(layer, inputs, o, scheduler)
-        case InputStationary():
-            return cycle_layers.input_stationary(layer, inputs, o, scheduler)
-        case Depthwise() | MaxPool():
-            return cycle_window.window(layer, inputs, o, scheduler)
-        case GlobalPool():
-            return cycle_layers.global_pool(layer, inputs, o, scheduler)
-        case Add():
-            return cycle_layers.add(layer, inputs, o, scheduler)
-        case Concat():
-            return cycle_layers.concat(layer, inputs, o, scheduler)
-        case Lookup():
-            return cycle_layers.lookup(layer, inputs, o)
-        case Upsample():
-            return cycle_layers.upsample(layer, inputs, o)
-    raise TypeError(f"no model of {layer!r}")

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from headrace.gen.estimate.estimate import Mapped, mapped
 from headrace.gen.estimate.families import Family
-from headrace.gen.estimate.part import Part
 from headrace.gen.netlist.resources import Resources
+from headrace.hdl.area.part import Part
 
 _CERTAIN = 10  # LUTs: an error of a module's square root counts alike from here on
 

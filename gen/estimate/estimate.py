@@ -20,13 +20,12 @@ from headrace.gen.estimate.families import (
     product,
     shift_register,
 )
-from headrace.gen.estimate.part import Part
-from headrace.gen.estimate.parts import parts
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
 from headrace.gen.netlist.resources import Report, Resources
 from headrace.gen.netlist.synthesis import check_rings
+from headrace.hdl.area.part import Part
 from headrace.hdl.edge.axi import channels_together
 from headrace.hdl.network import Network
 from headrace.hdl.storage.ring import REGISTERS
@@ -117,7 +116,7 @@ def estimate_network(network: Network, *, target: str, rings: str = REGISTERS) -
 def all_parts(network: Network, rings: str = REGISTERS) -> Iterator[tuple[str, list[Part]]]:
     """Yield each layer's parts, those between layers, and those at the edge."""
     for name, (layer, _) in network.layers.items():
-        yield name, list(parts(layer, rings))
+        yield name, list(layer.parts(rings))
     for maker, readers in network.readers().items():
         if len(readers) > 1:
             yield f"{maker or 'input'}__fork", [Part(

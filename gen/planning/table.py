@@ -8,14 +8,7 @@ from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.info import info
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
-from headrace.hdl.layers.addressed import Addressed
-from headrace.hdl.layers.branch import Add
-from headrace.hdl.layers.concat import Concat
-from headrace.hdl.layers.global_pool import GlobalPool
-from headrace.hdl.layers.input_stationary import InputStationary
-from headrace.hdl.layers.output_stationary import OutputStationary
-from headrace.hdl.layers.upsample import Upsample
-from headrace.hdl.layers.window import Depthwise, MaxPool
+from headrace.hdl.layers.layer import RomShape
 
 _FRAMES = 4
 
@@ -83,74 +76,15 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
         for node in graph.nodes:
             layer, _ = network.layers[node.name]
             planned = plan.layers[node.name]
-            depth, width = _rom(layer)
-            kept, window, bound = _state(layer)
+            rom, state = layer.rom or RomShape(0, 0), layer.state()
             yield LayerRow(
                 name=node.name, kind=planned.kind, lanes=planned.lanes, fold=planned.fold, p_in=planned.p_in,
-                p_out=planned.p_out, multipliers=planned.multipliers, dsps=planned.dsps, rom_depth=depth,
-                rom_width=width, requantise_steps=planned.requantise_steps,
+                p_out=planned.p_out, multipliers=planned.multipliers, dsps=planned.dsps, rom_depth=rom.depth,
+                rom_width=rom.width, requantise_steps=planned.requantise_steps,
                 cycles_per_row=frame / graph.tensors[node.output].height,
-                use=_steps(layer, products[node.name]) / (planned.multipliers * frame)
+                use=products[node.name] * layer.steps_per_product / (planned.multipliers * frame)
                 if planned.multipliers else 0.0,
-                busy=planned.cycles / frame, waits=timing.waits[node.name], state_bits=kept,
-                window_bits=window, state_bound=bound, latency=timing.cycles[node.name][0])
+                busy=planned.cycles / frame, waits=timing.waits[node.name], state_bits=state.kept,
+                window_bits=state.window, state_bound=state.least, latency=timing.cycles[node.name][0])
 
     return PlanTable(plan, tuple(rows()))
-
-
-def _steps(layer: Any, products: int) -> int:
-    """Return how many steps of a lane a number of products takes."""
-    return products * layer.planes if isinstance(layer, Addressed) else products
-
-
-def _rom(layer: Any) -> tuple[int, int]:
-    """Return words and bits per word of a layer's weights."""
-    match layer:
-        case Addressed():
-            return layer.rom_depth, layer.weight.width // layer.planes
-        case OutputStationary():
-            depth = layer.words * layer.selects * layer.sweeps
-            return depth, layer.p_in * layer.p_out * layer.weight.width
-        case InputStationary():
-            return layer.groups * layer.turns, layer.p_in * layer.p_out * layer.weight.width
-        case Depthwise() if layer.weights is not None:
-            return layer.rom_depth, layer.p_in * layer.weight.width
-    return 0, 0
-
-
-def _state(layer: Any) -> tuple[int, int, int]:
-    """Return the bits that a layer's rings hold, those that are earlier rows of a window, and the least."""
-    match layer:
-        case Addressed():
-            x, _ = layer.formats
-            row = x.channels * x.width * x.shape.width
-            least = row * max(0, layer.window.kernel[0] - layer.window.stride[0])
-            return row * layer.places, least, least
-        case OutputStationary():
-            x, _ = layer.formats
-            row = x.channels * x.width * x.shape.width
-            kernel, stride = layer.hold.kernel[0], layer.hold.stride[0]
-            least = max(0, kernel - stride)
-            return row * (kernel + layer.banks * min(kernel, stride)), row * least, row * least
-        case InputStationary():
-            _, y = layer.formats
-            held = layer.turns * layer.p_out * y.width * layer.sum.width
-            return held * (1 + layer.drains), 0, y.channels * y.width * layer.sum.width
-        case Depthwise() | MaxPool():
-            x, _ = layer.formats
-            row = x.channels * x.width * x.shape.width
-            kernel, stride = layer.window.kernel[0], layer.window.stride[0]
-            kept = row * max(0, kernel - x.group)
-            return kept, kept, row * max(0, kernel - max(stride, x.group))
-        case GlobalPool():
-            x, _ = layer.formats
-            return x.channels * layer.sum.width, 0, x.channels * layer.sum.width
-        case Upsample():
-            x, down = layer.format, layer.factors[0]
-            row = x.channels * x.width * x.shape.width
-            return (row, 0, row) if down > 1 else (0, 0, 0)
-        case Add() | Concat():
-            rows = [x.channels * x.width * x.shape.width for x in layer.formats]
-            return (sum(row * held for row, held in zip(rows, layer.rows, strict=True)), 0,
-                    sum(row for row, held in zip(rows, layer.rows, strict=True) if held))
-    return 0, 0, 0

@@ -21,12 +21,12 @@ WORTH_PROCESSES = 10_000
 """Bits of ports of layers that wait, from which on they are elaborated side by side."""
 
 
-class Layer(wiring.Component):
+class Portable(wiring.Component):
     """A component that can be elaborated in another process: pickled, it is the arguments that made it."""
 
     _arguments: dict[str, Any]
 
-    def __new__(cls, **arguments: Any) -> "Layer":
+    def __new__(cls, **arguments: Any) -> "Portable":
         self = super().__new__(cls)
         self._arguments = arguments
         return self
@@ -69,11 +69,11 @@ class Hierarchy:
               probes: dict[str, Value] | None = None) -> None:
         """Elaborate :py:`top` and all it instantiates; :py:`probes` become outputs of the top module.
 
-        As soon as :class:`Layer`s wait that are large enough for it, they are elaborated side by side.
+        As soon as :class:`Portable` components wait that are large enough, they are elaborated side by side.
         """
         self._define(name, top, probes or {})
         while self._pending:
-            layers = [item for item in self._pending if isinstance(item[1], Layer)]
+            layers = [item for item in self._pending if isinstance(item[1], Portable)]
             if sum(map(_bits, layers)) > WORTH_PROCESSES:
                 self._build_side_by_side(layers)
             else:
@@ -117,7 +117,7 @@ class Hierarchy:
         return name if self._current == "top" else f"{self._current}__{name}"
 
 
-def _built(name: str, layer: Layer, fast_rings: bool, rings: str) -> Hierarchy:
+def _built(name: str, layer: Portable, fast_rings: bool, rings: str) -> Hierarchy:
     hierarchy = Hierarchy(fast_rings=fast_rings, rings=rings)
     hierarchy.add(name, layer)
     while hierarchy._pending:

@@ -3,11 +3,11 @@ from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from headrace.hdl.base.hierarchy import Layer
+from headrace.hdl.base.hierarchy import Portable
 from headrace.hdl.base.rows import RowFormat, counter
 
 
-class PixelsToRows(Layer):
+class PixelsToRows(Portable):
     """Collect pixels, column by column, and pass them on as rows while the next row comes in.
 
     A pixel is :py:`together` channels of one image point. The pixels that come in are a shift register of W
@@ -66,7 +66,7 @@ class PixelsToRows(Layer):
         return m
 
 
-class RowsToValues(Layer):
+class RowsToValues(Portable):
     """Pass on the values of each beat one by one: row by row, channel by channel, column by column.
 
     Members

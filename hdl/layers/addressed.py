@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """The layer whose rows are in a memory with an address: any convolution, by a lane alone."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -8,16 +10,21 @@ from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.area.part import Control, Part, halvings, rom_part, varied
 from headrace.hdl.arithmetic.geometry import Image, Window, rows_in_turn
 from headrace.hdl.arithmetic.requantisation import Requantisation
-from headrace.hdl.base.hierarchy import Layer, place
+from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat, counter, replayed, table
+from headrace.hdl.lanes.area import Lanes, told_stages
 from headrace.hdl.lanes.bit_lane import BitLane
 from headrace.hdl.lanes.lane import MacLane
-from headrace.hdl.lanes.steps import MacSteps
-from headrace.hdl.requantise.scale import Requantise
+from headrace.hdl.lanes.steps import MAC_STAGES, MacSteps
+from headrace.hdl.layers.layer import Layer, RomShape, State
+from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.storage.block_memory import block_memory
 from headrace.hdl.storage.rom import Rom, pack
+from headrace.hdl.timing.channel import Channel, Process, Queue, Scheduler
+from headrace.hdl.timing.pipeline import Pipeline, first_step
 
 
 class Addressed(Layer):
@@ -59,8 +66,6 @@ class Addressed(Layer):
     i : :py:`In(i.signature)`
     o : :py:`Out(o.signature)`
     """
-
-    p_in, paired = 1, False  # as a layer with many lanes says it
 
     i: stream.Interface
     o: stream.Interface
@@ -110,8 +115,9 @@ class Addressed(Layer):
                     for tap in taps]
         return [pack([tap], self.weight.width) for taps in self.weights for tap in taps]
 
-    def model(self, x: Image) -> Image:
+    def model(self, *images: Image) -> Image:
         """Compute a C_out x H_out x W_out image from a C_in x H x W one, bit for bit."""
+        (x,) = images
         i, o = self.formats
         seen, weights = self.window.view(x, self.pad), np.array(self.weights, np.int64)
         if self.depthwise:
@@ -120,6 +126,104 @@ class Addressed(Layer):
         else:
             sums = np.tensordot(weights, seen.reshape(-1, *seen.shape[3:]), 1)
         return self.scaling.model(sums)
+
+    @property
+    def rom(self) -> RomShape:
+        return RomShape(self.rom_depth, self.weight.width // self.planes)
+
+    @property
+    def steps_per_product(self) -> int:
+        return self.planes
+
+    def state(self) -> State:
+        i, _ = self.formats
+        row = i.channels * i.width * i.shape.width
+        least = row * max(0, self.window.kernel[0] - self.window.stride[0])
+        return State(row * self.places, least, least)
+
+    def own_part(self) -> Part:
+        return replace(super().own_part(), memory=(self.depth, self.formats[0].shape.width))
+
+    def control(self) -> Control:
+        (i, o), window, places = self.formats, self.window, self.places
+        outputs = (o.channels // i.channels, i.channels) if self.depthwise else (o.channels,)
+        counters = [i.width, i.channels, places, places + 1, *reversed(window.kernel), self.planes,
+                    self.inner, o.width, *outputs, o.height, self.rom_depth]
+        beat = i.lanes * i.shape.width if i.lanes > 1 else 0
+        # Where the window is: bits that a stride never changes are constants.
+        steps = gcd(window.stride[0], i.height - (o.height - 1) * window.stride[0])
+        above = max(0, (places - 1).bit_length() - halvings(steps))
+        begin = 0
+        if o.width > 1 and (self.pads_columns or window.stride[1] > 1):  # else it counts the columns
+            reached = max((o.width - 1) * window.stride[1] + window.kernel[1], i.width)
+            begin = reached.bit_length() + 1 if self.pads_columns else (i.width - 1).bit_length()
+            begin -= halvings(window.stride[1])
+        masked = varied([window.inside(window.first_row(row), i.height) for row in range(o.height)])
+        padded = self.pads_columns or self.pads_rows
+        state = beat + (i.lanes.bit_length() if beat else 0) + above + begin
+        if self.lane_pipelined:
+            depth = self.rom_depth
+            state += (depth - 1).bit_length() + told_stages(self.weight.width, constant=depth == 1)
+        return Control("addressed", counters, tables=o.height * (masked + (len(set(self.needs)) > 1)),
+                       state=state + padded + 3 + 2 * self.serial, features={
+            "beat": beat, "pad": padded * i.shape.width, "depthwise": self.depthwise})
+
+    def modules(self, rings: str) -> Iterator[Part]:
+        operand = self.formats[0].shape
+        yield replace(rom_part("rom", self.rom.depth, self.rom.width), block=True)
+        if self.serial:
+            yield Part(module="lane", kind="bit-lane", state=self.sum.width,
+                       features={"sum": self.sum.width, "x": operand.width})
+        else:
+            yield from Lanes(count=1, x=operand, weight=self.weight, sum=self.sum, operands=1, p_in=1,
+                             pipelined=self.lane_pipelined).parts()
+        yield from self.requantise.parts("requantise")
+
+    def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+        (i,) = inputs
+        landed, free, sums = Queue(scheduler), Queue(scheduler, [0] * self.places), Channel(scheduler)
+        return [self._lands(i, landed, free), self._outputs(landed, free, sums),
+                *self.requantise.processes(sums, o, scheduler)]
+
+    def _lands(self, i: Channel, landed: Queue, free: Queue) -> Process:
+        format, _ = self.formats
+        time = 0
+        while True:
+            room: int | None = None
+            for _ in range(format.row_beats):
+                while i.offered is None:
+                    yield i
+                if format.lanes > 1:  # taken at once, then written column by column
+                    i.take(max(time, i.offered))
+                    time = i.taken + 1
+                if room is None:
+                    while not free.times:
+                        yield free
+                    room = free.times.popleft()
+                if format.lanes > 1:
+                    time = max(time, room) + format.lanes
+                else:
+                    i.take(max(time, room, i.offered))
+                    time = i.taken + 1
+            landed.tell(time)
+
+    def _outputs(self, landed: Queue, free: Queue, sums: Channel) -> Process:
+        _, o = self.formats
+        time, held = first_step(self.rom_depth), 0
+        pipeline = Pipeline(sums, 1 + (MAC_STAGES if self.lane_pipelined else 0))
+        while True:
+            for needs, frees in zip(self.needs, self.frees, strict=True):
+                while held < needs:
+                    while not landed.times:
+                        yield landed
+                    time = max(time, landed.times.popleft())
+                    held += 1
+                for _ in range(o.channels * o.fold):
+                    time = 1 + (yield from pipeline.steps(time, self.span, finish=True))
+                    yield from pipeline.settle()
+                held -= frees
+                for _ in range(frees):
+                    free.tell(time)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

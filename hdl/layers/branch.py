@@ -1,21 +1,28 @@
 # amaranth: UnusedElaboratable=no
 """Where streams part and meet again: fork, shortcut, add."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from amaranth import Array, Cat, Const, Module, ShapeLike, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.area.part import Control, Part, controlled, ring_parts
 from headrace.hdl.arithmetic.geometry import Image
 from headrace.hdl.arithmetic.requantisation import AddRequantisation
-from headrace.hdl.base.hierarchy import Layer, place, place_copies
+from headrace.hdl.base.hierarchy import Portable, place, place_copies
 from headrace.hdl.base.rows import RowFormat, counter
+from headrace.hdl.lanes.steps import SCALE_STAGES
+from headrace.hdl.layers.layer import Layer, State
+from headrace.hdl.requantise.area import scale_parts
 from headrace.hdl.requantise.scale import Scale
 from headrace.hdl.storage.block_memory import block_memory
 from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS, Ring, in_memory
+from headrace.hdl.timing.channel import Channel, Process, Queue, Scheduler
+from headrace.hdl.timing.pipeline import Pipeline, register
 
 
-class Fork(Layer):
+class Fork(Portable):
     """Pass every beat to all of :py:`count` outputs, each as soon as it can take it.
 
     Latency is zero. The input is taken when the last output takes it.
@@ -49,6 +56,23 @@ class Fork(Layer):
             with m.If(self.i.valid):
                 m.d.sync += done[index].eq(served[index] & ~self.i.ready)
         return m
+
+    @staticmethod
+    def process(i: Channel, outputs: Sequence[Channel]) -> Process:
+        """When beats move."""
+        while True:
+            while i.offered is None:
+                yield i
+            for o in outputs:
+                o.offer(i.offered)
+            for o in outputs:
+                while o.offered is not None:
+                    yield o
+            i.take(max(o.taken for o in outputs))
+
+    def part(self) -> Part:
+        """What it costs."""
+        return Part(module="", kind="fork", state=self.count, features={"one": 1, "outputs": self.count})
 
 
 class Shortcut(wiring.Component):
@@ -142,6 +166,76 @@ def held_rows(m: Module, platform: object, inputs: Mapping[str, stream.Interface
     return operands
 
 
+def held_processes(inputs: Sequence[Channel], formats: Sequence[RowFormat], rows: Sequence[int],
+                   scheduler: Scheduler) -> tuple[list[Channel], list[Process]]:
+    """Return when beats leave what :func:`held_rows` makes, and the processes of it."""
+    operands, processes = [], []
+    for operand, count, format in zip(inputs, rows, formats, strict=True):
+        if count:
+            full, free, held = Queue(scheduler), Queue(scheduler, [0] * count), Channel(scheduler)
+            processes += [_enter(operand, full, free, format), _leave(held, full, free, format)]
+            operand = held
+        operands.append(operand)
+    return operands, processes
+
+
+def _enter(i: Channel, full: Queue, free: Queue, format: RowFormat) -> Process:
+    time = 0
+    while True:
+        while not free.times:
+            yield free
+        time = max(time, free.times.popleft())
+        for _ in range(format.row_beats):
+            while i.offered is None:
+                yield i
+            time = max(time, i.offered)
+            i.take(time)
+            time += 1
+        full.tell(time)
+
+
+def _leave(o: Channel, full: Queue, free: Queue, format: RowFormat) -> Process:
+    time = 0
+    while True:
+        while not full.times:
+            yield full
+        time = max(time, full.times.popleft())
+        for _ in range(format.row_beats):
+            o.offer(time)
+            while o.offered is not None:
+                yield o
+            time = o.taken + 1
+        free.tell(time)
+
+
+def shortcut_parts(names: Sequence[str], formats: Sequence[RowFormat], rows: Sequence[int],
+                   rings: str) -> Iterator[Part]:
+    """Yield what the :class:`Shortcut` of each input of which rows are held costs."""
+    for name, format_, count in zip(names, formats, rows, strict=True):
+        if count:
+            yield from _shortcut(f"shortcut_{name}", format_, count, rings)
+
+
+def _shortcut(module: str, format_: RowFormat, rows: int, rings: str) -> Iterator[Part]:
+    bits, beats = format_.lanes * format_.shape.width, format_.row_beats
+    together = in_one_memory(format_, rows, rings)
+    made = controlled(module, Control(
+        "shortcut", counters=(beats, rows, beats, rows), state=rows,
+        features={"rows": rows, "bits": 0 if together else (rows - 1) * bits}))
+    if together:
+        yield replace(made, memory=(rows << (beats - 1).bit_length(), bits))
+    else:
+        yield made
+        yield from ring_parts(f"{module}__row", format_.shape.width, format_.lanes, beats, rows)
+
+
+def shortcut_state(formats: Sequence[RowFormat], rows: Sequence[int]) -> State:
+    """Return the bits of rows held; a machine needs one of each operand that waits."""
+    bits = [each.channels * each.width * each.shape.width for each in formats]
+    return State(sum(row * held for row, held in zip(bits, rows, strict=True)), 0,
+                 sum(row for row, held in zip(bits, rows, strict=True) if held))
+
+
 class Add(Layer):
     """``y = sat((a * M_a + b * M_b + offset) >> shift)``: adds two streams beat by beat in :class:`Scale`.
 
@@ -167,21 +261,74 @@ class Add(Layer):
 
     def __init__(self, *, a: RowFormat, b: RowFormat, o: RowFormat, scaling: AddRequantisation, steps: int,
                  rows: Sequence[int]) -> None:
-        self.formats, self.rows = (a, b), tuple(rows)
+        self.formats, self.rows = (a, b, o), tuple(rows)
         self.scaling = scaling
         self.scale = Scale(operands={"a": a.shape, "b": b.shape}, o=o,
                            scaling=scaling, steps=steps)
         super().__init__({"a": In(a.signature), "b": In(b.signature), "o": Out(o.signature)})
 
-    def model(self, a: Image, b: Image) -> Image:
+    def model(self, *images: Image) -> Image:
         """Compute the sum of two images, bit for bit."""
+        a, b = images
         return self.scaling.model(a, b)
+
+    @property
+    def rom(self) -> None:
+        return None
+
+    def state(self) -> State:
+        return shortcut_state(self.formats[:-1], self.rows)
+
+    def control(self) -> Control:
+        return Control("add")
+
+    def modules(self, rings: str) -> Iterator[Part]:
+        yield from shortcut_parts(("a", "b"), self.formats[:-1], self.rows, rings)
+        yield from scale_parts("scale", self.scale)
+
+    def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+        operands, processes = held_processes(inputs, self.formats[:-1], self.rows, scheduler)
+        if not self.formats[-1].pipelined:
+            return [*processes, self._adds(operands, o)]
+        scaled = Channel(scheduler)
+        return [*processes, self._adds_in_stages(operands, scaled), register(scaled, o, pipelined=True)]
+
+    def _adds(self, operands: Sequence[Channel], o: Channel) -> Process:
+        time = 0
+        while True:
+            for operand in operands:
+                while operand.offered is None:
+                    yield operand
+                time = max(time, operand.offered)
+            while o.offered is not None:
+                yield o
+            time = max(time + self.scale.digits.steps - 1, o.taken)
+            for operand in operands:
+                operand.take(time)
+            time += 1
+            o.offer(time)
+
+    def _adds_in_stages(self, operands: Sequence[Channel], scaled: Channel) -> Process:
+        steps = self.scale.digits.steps
+        pipeline, time = Pipeline(scaled, SCALE_STAGES), 0
+        while True:
+            for operand in operands:
+                while operand.offered is None:
+                    yield operand
+                time = max(time, operand.offered)
+            time = yield from pipeline.steps(time, 1, finish=steps == 1)
+            for operand in operands:
+                operand.take(time)
+            time += 1
+            if steps > 1:
+                time = 1 + (yield from pipeline.steps(time, steps - 1, finish=True))
+            yield from pipeline.settle()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         place(m, platform, "scale", self.scale)
         wiring.connect(m, self.scale.o, wiring.flipped(self.o))
-        a, b = held_rows(m, platform, {"a": self.a, "b": self.b}, self.formats, self.rows)
+        a, b = held_rows(m, platform, {"a": self.a, "b": self.b}, self.formats[:-1], self.rows)
         m.d.comb += [self.scale.i.valid.eq(a.valid & b.valid),
                      a.ready.eq(self.scale.i.ready), b.ready.eq(self.scale.i.ready)]
         for lane, x, y in zip(self.scale.i.payload, a.payload, b.payload, strict=True):

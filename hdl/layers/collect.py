@@ -5,7 +5,9 @@ from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.area.part import Control, Part, controlled
 from headrace.hdl.base.rows import RowFormat, counter, table
+from headrace.hdl.timing.channel import Channel, Process
 
 
 class Collect(wiring.Component):
@@ -74,3 +76,33 @@ class Collect(wiring.Component):
 def slots(takes: Sequence[Sequence[bool]], fold: int) -> list[list[bool]]:
     """Return which steps of a word take a beat: as many for each place as a row has beats."""
     return [[takes_beats for takes_beats in places for _ in range(fold)] for places in takes]
+
+
+def collecting(i: Channel, o: Channel, format: RowFormat, takes: Sequence[Sequence[bool]],
+               words: int) -> Process:
+    """When beats move through :class:`Collect`."""
+    takes, room, time = slots(takes, format.fold), int(format.pipelined), 0
+    while True:
+        for phase in takes:
+            last = len(phase) - 1
+            for _ in range(words):
+                for place, takes_beat in enumerate(phase):
+                    if takes_beat:
+                        while i.offered is None:
+                            yield i
+                        time = max(time, i.offered)
+                    if place == last:
+                        while o.offered is not None:
+                            yield o
+                        time = max(time, o.taken + room)
+                    if takes_beat:
+                        i.take(time)
+                    time += 1
+                o.offer(time)
+
+
+def collect_part(x: RowFormat, places: int, words: int) -> Part:
+    """What :class:`Collect` costs."""
+    bits, places = x.lanes * x.shape.width, places * x.fold
+    return controlled("collect", Control(
+        "collect", counters=(places, words), state=bits * (2 * places - 1) + 1, features={"places": places}))

@@ -1,15 +1,18 @@
 """Streams one after the other: the channels of several images as those of one."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from amaranth import Array, Module, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.area.part import Control, Part
 from headrace.hdl.arithmetic.geometry import Image
-from headrace.hdl.base.hierarchy import Layer
 from headrace.hdl.base.rows import RowFormat, counter, table
-from headrace.hdl.layers.branch import held_rows
+from headrace.hdl.layers.branch import held_processes, held_rows, shortcut_parts, shortcut_state
+from headrace.hdl.layers.layer import Layer, State
+from headrace.hdl.timing.channel import Channel, Process, Scheduler
 
 
 class Concat(Layer):
@@ -33,7 +36,8 @@ class Concat(Layer):
     o: stream.Interface
 
     def __init__(self, *, inputs: Sequence[RowFormat], rows: Sequence[int]) -> None:
-        self.formats, self.rows = tuple(inputs), tuple(rows)
+        self.rows = tuple(rows)
+        self.formats = *inputs, replace(inputs[0], channels=sum(each.channels for each in inputs))
         if len({(each.height, each.lanes, repr(each.shape)) for each in inputs}) != 1:
             raise ValueError("Inputs must be of the same height, lanes and shape")
         self.names = [f"i{index}" for index in range(len(inputs))]
@@ -44,11 +48,43 @@ class Concat(Layer):
         """Compute a (C_0 + C_1 + ...) x H x W image from C_0 x H x W, C_1 x H x W, ... ones."""
         return np.concatenate(images)
 
+    @property
+    def rom(self) -> None:
+        return None
+
+    def state(self) -> State:
+        return shortcut_state(self.formats[:-1], self.rows)
+
+    def control(self) -> Control:
+        i, o = self.formats[0], self.formats[-1]
+        return Control("concat", (o.row_beats,), tables=o.row_beats, features={
+            "bits": i.lanes * i.shape.width * (len(self.names) - 1)})
+
+    def modules(self, rings: str) -> Iterator[Part]:
+        return shortcut_parts(self.names, self.formats[:-1], self.rows, rings)
+
+    def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+        operands, processes = held_processes(inputs, self.formats[:-1], self.rows, scheduler)
+        return [*processes, self._joins(operands, o)]
+
+    def _joins(self, operands: Sequence[Channel], o: Channel) -> Process:
+        time = 0
+        while True:
+            for operand, format in zip(operands, self.formats[:-1], strict=True):
+                for _ in range(format.row_beats):
+                    while operand.offered is None:
+                        yield operand
+                    o.offer(max(time, operand.offered))
+                    while o.offered is not None:
+                        yield o
+                    operand.take(o.taken)
+                    time = o.taken + 1
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         inputs = {name: getattr(self, name) for name in self.names}
-        operands = held_rows(m, platform, inputs, self.formats, self.rows)
-        sources = [index for index, each in enumerate(self.formats) for _ in range(each.row_beats)]
+        operands = held_rows(m, platform, inputs, self.formats[:-1], self.rows)
+        sources = [index for index, each in enumerate(self.formats[:-1]) for _ in range(each.row_beats)]
         moves = Signal()
         channel, _, _ = counter(m, len(sources), moves, name="channel")
         source = table(sources, channel)

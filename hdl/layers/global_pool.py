@@ -1,16 +1,21 @@
 # amaranth: UnusedElaboratable=no
 """Global average pooling."""
+from collections.abc import Iterator, Sequence
+
 from amaranth import Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.area.part import Control, Part, ring_parts
 from headrace.hdl.arithmetic.geometry import Image
 from headrace.hdl.arithmetic.requantisation import Requantisation
-from headrace.hdl.base.hierarchy import Layer, place
+from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat, counter
 from headrace.hdl.lanes.sums import total as total_of
-from headrace.hdl.requantise.scale import Requantise
+from headrace.hdl.layers.layer import Layer, State
+from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.storage.ring import Ring
+from headrace.hdl.timing.channel import Channel, Process, Scheduler
 
 
 class GlobalPool(Layer):
@@ -45,9 +50,51 @@ class GlobalPool(Layer):
                                      steps=requantise_steps)
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
-    def model(self, x: Image) -> Image:
+    def model(self, *images: Image) -> Image:
         """Compute a C x 1 x 1 image from a C x H x W one, bit for bit."""
+        (x,) = images
         return self.scaling.model(x.sum(axis=(1, 2), keepdims=True))
+
+    @property
+    def rom(self) -> None:
+        return None
+
+    def state(self) -> State:
+        held = self.formats[0].channels * self.sum.width
+        return State(held, 0, held)
+
+    def control(self) -> Control:
+        i, width = self.formats[0], self.sum.width
+        adders = i.lanes * i.shape.width if i.width > 1 else 0
+        return Control("global-pool", (i.channels, i.height, i.fold), state=width + 1,
+                       features={"across": adders, "sum": width if i.height > 1 else 0})
+
+    def modules(self, rings: str) -> Iterator[Part]:
+        if self.formats[0].height > 1:  # or no sum is read again
+            yield from ring_parts("held", self.sum.width, 1, self.formats[0].channels)
+        yield from self.requantise.parts("requantise")
+
+    def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+        sums = Channel(scheduler)
+        return [self._across(inputs[0], sums), *self.requantise.processes(sums, o, scheduler)]
+
+    def _across(self, i: Channel, sums: Channel) -> Process:
+        format, _ = self.formats
+        time = 0
+        while True:
+            for row in range(format.height):
+                for _ in range(format.channels):
+                    for _ in range(format.fold):
+                        while i.offered is None:
+                            yield i
+                        time = max(time, i.offered)
+                        i.take(time)
+                        time += 1
+                    if row == format.height - 1:
+                        sums.offer(time)
+                        while sums.offered is not None:
+                            yield sums
+                        time = sums.taken
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -1,23 +1,28 @@
 # amaranth: UnusedElaboratable=no
 """The layer that holds its sums: 1x1 convolution that narrows."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from amaranth import Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.area.part import Control, Part, controlled, ring_parts, rom_part, served
 from headrace.hdl.arithmetic.geometry import Image
 from headrace.hdl.arithmetic.requantisation import Requantisation
-from headrace.hdl.base.hierarchy import Layer, place
+from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat, counter
+from headrace.hdl.lanes.area import Lanes, told_stages
 from headrace.hdl.lanes.fold import in_turn
 from headrace.hdl.lanes.pair import place_lanes
-from headrace.hdl.lanes.steps import MacSteps
-from headrace.hdl.layers.collect import Collect
-from headrace.hdl.requantise.scale import Requantise
+from headrace.hdl.lanes.steps import MAC_STAGES, MacSteps
+from headrace.hdl.layers.collect import Collect, collect_part, collecting
+from headrace.hdl.layers.layer import Layer, RomShape, State
+from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.storage.ring import Ring
 from headrace.hdl.storage.rom import Rom, pack
+from headrace.hdl.timing.channel import Channel, Process, Scheduler
+from headrace.hdl.timing.pipeline import Pipeline, first_step
 
 
 class InputStationary(Layer):
@@ -84,9 +89,77 @@ class InputStationary(Layer):
         steps = padded.reshape(self.turns, self.p_out, self.groups, self.p_in).transpose(2, 0, 1, 3)
         return [pack(step.ravel(), self.weight.width) for group in steps for step in group]
 
-    def model(self, x: Image) -> Image:
+    def model(self, *images: Image) -> Image:
         """Compute a C_out x H x W image from a C_in x H x W one, bit for bit."""
+        (x,) = images
         return self.scaling.model(np.tensordot(np.array(self.weights), x, 1))
+
+    @property
+    def rom(self) -> RomShape:
+        return RomShape(self.groups * self.turns, self.p_in * self.p_out * self.weight.width)
+
+    def state(self) -> State:
+        _, o = self.formats
+        held = self.turns * self.p_out * o.width * self.sum.width
+        return State(held * (1 + self.drains), 0, o.channels * o.width * self.sum.width)
+
+    def control(self) -> Control:
+        i, o = self.formats
+        state = told_stages(self.rom.width, constant=self.rom.depth == 1) if o.pipelined else 0
+        counters = self.turns, self.groups, self.rom.depth, o.fold
+        return Control("input-stationary", counters, state=state, features={
+            "served": served(o.fold, o.lanes, self.p_in * i.shape.width)})
+
+    def modules(self, rings: str) -> Iterator[Part]:
+        i, o = self.formats
+        yield rom_part("rom", self.rom.depth, self.rom.width)
+        yield from Lanes(count=o.lanes, x=i.shape, weight=self.weight, sum=self.sum, operands=self.p_in,
+                         p_in=self.p_in, p_out=self.p_out, depth=self.depth, paired=self.paired,
+                         pipelined=o.pipelined).parts()
+        if self.drains:
+            yield controlled("drain", Control("drain", counters=(self.depth,), state=1))
+            yield from ring_parts("drain__ring", self.sum.width * self.p_out, o.lanes, self.depth)
+        if self.collects:
+            yield collect_part(i, self.p_in, 1)
+        yield from self.requantise.parts("requantise")
+
+    def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+        (i,) = inputs
+        sums = Channel(scheduler)
+        processes = self.requantise.processes(sums, o, scheduler)
+        if self.drains:
+            finished = Channel(scheduler)
+            processes.append(draining(finished, sums, self.depth))
+            sums = finished
+        if self.collects:
+            collected = Channel(scheduler)
+            processes.append(collecting(i, collected, self.formats[0], [[True] * self.p_in], 1))
+            i = collected
+        return [*processes, self._sums(i, sums)]
+
+    def _sums(self, i: Channel, sums: Channel) -> Process:
+        time = first_step(self.groups * self.turns)
+        pipeline = Pipeline(sums, MAC_STAGES) if self.formats[1].pipelined else None
+        while True:
+            for group in range(self.groups):
+                while i.offered is None:
+                    yield i
+                time = max(time, i.offered)
+                finish = group == self.groups - 1
+                if pipeline is not None:
+                    for _ in range(self.depth):
+                        time = 1 + (yield from pipeline.steps(time, 1, finish=finish))
+                elif not finish:
+                    time += self.depth
+                else:
+                    for _ in range(self.depth):
+                        sums.offer(time)
+                        while sums.offered is not None:
+                            yield sums
+                        time = sums.taken + 1
+                i.take(time - 1)
+                if pipeline is not None:
+                    yield from pipeline.settle()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -170,3 +243,20 @@ class Drain(wiring.Component):
         with m.If(ring.shift & last):
             m.d.sync += draining.eq(~draining)
         return m
+
+
+def draining(i: Channel, o: Channel, depth: int) -> Process:
+    """When words move through :class:`Drain`."""
+    time = 0
+    while True:
+        for _ in range(depth):
+            while i.offered is None:
+                yield i
+            time = max(time, i.offered)
+            i.take(time)
+            time += 1
+        for _ in range(depth):
+            o.offer(time)
+            while o.offered is not None:
+                yield o
+            time = o.taken + 1

@@ -1,5 +1,5 @@
 """Any function of one activation, as a table."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from amaranth import Module, Shape, Signal
@@ -7,9 +7,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.area.part import Control, Part, columns_of
 from headrace.hdl.arithmetic.geometry import Image
-from headrace.hdl.base.hierarchy import Layer, place_copies
+from headrace.hdl.base.hierarchy import place_copies
 from headrace.hdl.base.rows import RowFormat
+from headrace.hdl.layers.layer import Layer, State
+from headrace.hdl.timing.channel import Channel, Process, Scheduler
+from headrace.hdl.timing.pipeline import register
 
 
 class LookupLane(wiring.Component):
@@ -64,9 +68,38 @@ class Lookup(Layer):
         self.low = -(1 << i.shape.width - 1) if i.shape.signed else 0
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
-    def model(self, x: Image) -> Image:
+    def model(self, *images: Image) -> Image:
         """Compute an image of the same size, bit for bit."""
+        (x,) = images
         return np.array(self.table)[x - self.low]
+
+    @property
+    def rom(self) -> None:
+        return None
+
+    def state(self) -> State:
+        return State()
+
+    def control(self) -> Control:
+        _, o = self.formats
+        return Control("lookup-row", state=o.lanes * o.shape.width + 1)
+
+    def modules(self, rings: str) -> Iterator[Part]:
+        """A table in LUTs: for each bit a tree that halves the table, with equal parts made once."""
+        i, o = self.formats
+        nodes = dict.fromkeys(range(i.shape.width + 1), 0)
+        table = np.roll(np.array(self.table), self.low)
+        level = set(columns_of(table, o.shape.width))
+        for inputs in range(i.shape.width, 1, -1):
+            level = {column for column in level if 0 < column < (1 << (1 << inputs)) - 1}
+            nodes[inputs] = len(level)
+            half = 1 << inputs - 1
+            level = {part for column in level for part in (column & (1 << half) - 1, column >> half)}
+        yield Part(module="lane", kind="lookup", copies=o.lanes, rom=(len(table), o.shape.width), features={
+            "fours": nodes[4], "sixes": nodes[6], "above": sum(nodes[inputs] for inputs in (5, 7, 8))})
+
+    def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+        return [register(inputs[0], o, pipelined=self.formats[1].pipelined)]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -1,22 +1,27 @@
 # amaranth: UnusedElaboratable=no
 """The layer that holds its operands: dense convolution, expansion, fully connected."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from amaranth import Array, Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.area.part import Control, Part, ring_parts, rom_part, served, varied
 from headrace.hdl.arithmetic.geometry import Image, Window, held_groups
 from headrace.hdl.arithmetic.requantisation import Requantisation
-from headrace.hdl.base.hierarchy import Layer, place, place_copies
+from headrace.hdl.base.hierarchy import place, place_copies
 from headrace.hdl.base.rows import RowFormat, counter, replayed, table
+from headrace.hdl.lanes.area import Lanes, told_stages
 from headrace.hdl.lanes.fold import in_turn
 from headrace.hdl.lanes.pair import place_lanes
-from headrace.hdl.lanes.steps import MacSteps
-from headrace.hdl.requantise.scale import Requantise
+from headrace.hdl.lanes.steps import MAC_STAGES, MacSteps
+from headrace.hdl.layers.layer import Layer, RomShape, State
+from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.storage.ring import Ring
 from headrace.hdl.storage.rom import Rom, pack
+from headrace.hdl.timing.channel import Channel, Process, Queue, Scheduler
+from headrace.hdl.timing.pipeline import Pipeline, first_step
 
 
 class OutputStationary(Layer):
@@ -87,7 +92,10 @@ class OutputStationary(Layer):
         self.window, self.pad = window, pad
         self.weight, self.weights, self.sum = weight, weights, sum
         self.p_in, self.p_out, self.banks, self.paired = p_in, p_out, banks, paired
-        self.side = max(1, p_in // taps)  # channels side by side in a word
+        self.kept = min(self.hold.kernel[0], self.hold.stride[0])  # rows that land side by side
+        reached = (column for taps in self.hold.columns(i.width) for column in taps)
+        self.used = sorted({column for column in reached if column is not None})
+        self.side = max(1, p_in // window.taps)  # channels side by side in a word
         self.words = i.channels // self.side
         self.selects = max(1, -(-taps // p_in))
         self.sweeps = -(-o.channels // p_out)
@@ -104,19 +112,126 @@ class OutputStationary(Layer):
         steps = padded.reshape(self.sweeps, self.p_out, self.words * self.selects, self.p_in)
         return [pack(step.ravel(), self.weight.width) for sweep in steps for step in sweep.swapaxes(0, 1)]
 
-    def model(self, x: Image) -> Image:
+    def model(self, *images: Image) -> Image:
         """Compute a C_out x H_out x W_out image from a C_in x H x W one, bit for bit."""
+        (x,) = images
         seen = self.window.view(x, self.pad)
         sums = np.tensordot(np.array(self.weights), seen.reshape(-1, *seen.shape[3:]), 1)
         return self.scaling.model(sums)
+
+    @property
+    def rom(self) -> RomShape:
+        return RomShape(self.words * self.selects * self.sweeps, self.p_in * self.p_out * self.weight.width)
+
+    def state(self) -> State:
+        i, _ = self.formats
+        row, window = i.channels * i.width * i.shape.width, self.hold
+        least = row * max(0, window.kernel[0] - window.stride[0])
+        return State(row * (window.kernel[0] + self.banks * self.kept), least, least)
+
+    def control(self) -> Control:
+        (i, o), window = self.formats, self.hold
+        groups, _ = held_groups(window, i.height)
+        kernel, bits = window.kernel[0], len(self.used) * self.side * i.shape.width  # of one row of words
+        masked = varied([group.inside for group in groups]) if o.group == 1 else 0
+        counters = [i.height, self.side * i.fold, self.words, len(groups), self.selects, self.words,
+                    self.sweeps, self.rom.depth, o.fold]
+        if o.group > 1:
+            counters.append(o.group)
+        state = (self.kept * self.banks + (2 if self.banks > 1 else 0)
+                 + i.lanes * i.shape.width * (self.side * i.fold - 1))
+        if o.pipelined:
+            state += told_stages(self.rom.width, constant=self.rom.depth == 1)
+        return Control("output-stationary", counters, tables=len(groups) * masked, state=state, features={
+            "enter": bits * kernel, "bank": bits * self.kept * (self.banks - 1), "mask": bits * masked,
+            "served": served(o.fold, window.reached(o.lanes), kernel * self.side * i.shape.width)})
+
+    def modules(self, rings: str) -> Iterator[Part]:
+        i, o = self.formats
+        word = self.side * i.shape.width
+        yield from ring_parts("landing", word, len(self.used), self.words, self.kept * self.banks)
+        yield from ring_parts("held", word * self.hold.kernel[0], len(self.used), self.words)
+        yield rom_part("rom", self.rom.depth, self.rom.width)
+        yield from Lanes(count=o.lanes, x=i.shape, weight=self.weight, sum=self.sum,
+                         operands=self.side * self.hold.taps, p_in=self.p_in, p_out=self.p_out,
+                         paired=self.paired, pipelined=o.pipelined).parts()
+        yield from self.requantise.parts("requantise")
+
+    def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+        (i,) = inputs
+        landed = [[Queue(scheduler) for _ in range(self.kept)] for _ in range(self.banks)]
+        free = [[Queue(scheduler, [0]) for _ in range(self.kept)] for _ in range(self.banks)]
+        sums = Channel(scheduler)
+        return [self._lands(i, landed, free), self._sweeps(landed, free, sums),
+                *self.requantise.processes(sums, o, scheduler)]
+
+    def _lands(self, i: Channel, landed: Sequence[Sequence[Queue]],
+                 free: Sequence[Sequence[Queue]]) -> Process:
+        format, _ = self.formats
+        _, rows = held_groups(self.hold, format.height)
+        time, bank = 0, 0
+        while True:
+            for row in rows:
+                if row.slot is not None:
+                    room = free[bank][row.slot]
+                    while not room.times:
+                        yield room
+                    time = max(time, room.times.popleft())
+                for _ in range(format.row_beats):
+                    while i.offered is None:
+                        yield i
+                    time = max(time, i.offered)
+                    i.take(time)
+                    time += 1
+                if row.slot is not None:
+                    landed[bank][row.slot].tell(time)
+                if row.completes:
+                    bank = (bank + 1) % self.banks
+
+    def _sweeps(self, landed: Sequence[Sequence[Queue]], free: Sequence[Sequence[Queue]],
+                sums: Channel) -> Process:
+        i, o = self.formats
+        groups, _ = held_groups(self.hold, i.height)
+        span = self.words * self.selects
+        time, bank = first_step(self.sweeps * span), 0
+        pipeline = Pipeline(sums, MAC_STAGES) if o.pipelined else None
+        while True:
+            for group in groups:
+                slots = [slot for slot, lands in enumerate(group.lands) if lands]
+                for slot in slots:
+                    while not landed[bank][slot].times:
+                        yield landed[bank][slot]
+                    time = max(time, landed[bank][slot].times.popleft())
+                if not group.emits:
+                    if pipeline is not None:
+                        time = 1 + (yield from pipeline.steps(time, self.words, finish=False))
+                    else:
+                        time += self.words
+                    for slot in slots:
+                        free[bank][slot].tell(time)
+                else:
+                    for sweep in range(self.sweeps * o.fold * (sum(group.inside) if o.group > 1 else 1)):
+                        if pipeline is not None:
+                            time = 1 + (yield from pipeline.steps(time, span, finish=True))
+                        else:
+                            sums.offer(time + span - 1)
+                            while sums.offered is not None:
+                                yield sums
+                            time = sums.taken + 1
+                        if sweep == 0:
+                            for slot in slots:
+                                free[bank][slot].tell(time)
+                        if pipeline is not None:
+                            yield from pipeline.settle()
+                if slots:
+                    bank = (bank + 1) % self.banks
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         (i, o), window, kernel = self.formats, self.hold, self.hold.kernel[0]
         groups, rows_in = held_groups(window, i.height)
         reach = window.columns(i.width)  # input column under each tap of each lane
-        used = sorted({column for taps in reach for column in taps if column is not None})
-        kept = min(kernel, window.stride[0])
+        used, kept = self.used, self.kept
         channels = data.ArrayLayout(i.shape, self.side)
 
         place(m, platform, "requantise", self.requantise)

@@ -1,23 +1,27 @@
 """The sequencer of a layer that passes a window by, channel by channel, and keeps the earlier rows."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from amaranth import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 
+from headrace.hdl.area.part import Control, Part, ring_parts, served, varied
 from headrace.hdl.arithmetic.geometry import PassingGroup, Window, merges, passing_groups
 from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat, counter, table
 from headrace.hdl.lanes.fold import in_turn
-from headrace.hdl.lanes.steps import MacSteps
-from headrace.hdl.layers.collect import Collect
+from headrace.hdl.lanes.steps import MAC_STAGES, MacSteps
+from headrace.hdl.layers.collect import Collect, collect_part, collecting
+from headrace.hdl.layers.layer import State
 from headrace.hdl.storage.ring import Ring
+from headrace.hdl.timing.channel import Channel, Process, Scheduler
+from headrace.hdl.timing.pipeline import Pipeline
 
 
-def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tuple[RowFormat, RowFormat],
-                window: Window, pad: int, lanes: Sequence[Any], p_in: int, patience: int, may_step: Value,
-                finished: Value, taken: Value, pipelined: bool) -> tuple[Value, Value, MacSteps]:
-    """Describe a layer that computes channel by channel, and holds only the earlier rows.
+@dataclass(frozen=True, kw_only=True)
+class Passing:
+    """A sequencer of a layer that computes channel by channel, and holds only the earlier rows.
 
     A ring turns with the channels and keeps, of each, the values that the next window still needs. The rows
     of a group are brought together first, in registers; then each output takes ``ceil(taps / p_in)`` steps of
@@ -30,103 +34,228 @@ def pass_window(m: Module, platform: object, i: stream.Interface, *, formats: tu
 
     Parameters
     ----------
-    lanes : sequence of components
-        With members ``x``, ``select``, ``first`` and ``step``; see :class:`MacLane`.
-    may_step : :class:`Value`
-        A step may be taken.
-    finished : :class:`Signal`
-        Driven high where an output is complete, until it is :py:`taken`.
-    taken : :class:`Value`
-        The output can be taken in this cycle.
+    formats : input and output :class:`RowFormat`
+    window : :class:`Window`
+    p_in : :class:`int`
+        Taps used per step.
+    patience : :class:`int`
+        Cycles to wait for the next frame's first group, if the last output row can be made with it.
     pipelined : :class:`bool`
         Whether the lanes are.
-
-    Returns
-    -------
-    :class:`Value`, :class:`Value`, :class:`MacSteps`
-        High in the steps in which the lanes compute; in those after which the weights of the output come once
-        more, for the next columns; and what the lanes are told.
     """
-    (x, o), kernel = formats, window.kernel[0]
-    groups = passing_groups(window, x.height, x.group)
-    assert x.group <= kernel
-    arriving: list[list[Any]] = [[value] for value in i.payload]
-    if x.in_parts:
-        takes, words = collected(groups, x)
-        collect = Collect(i=x, takes=takes, words=words)
-        place(m, platform, "collect", collect)
-        wiring.connect(m, wiring.flipped(i), collect.i)
-        i = collect.o
-        arriving = [[*i.payload[column]] for column in range(x.width)]
 
-    advance, valid, ends, group_ends = Signal(), Signal(), Signal(), Signal()
-    group = Signal(range(len(groups)))
-    arrives = table([any(g.arrives) for g in groups], group)
-    emits = table([g.emits for g in groups], group)
-    select, _, select_last = counter(m, -(-window.taps // p_in), advance, name="select")
-    fold, _, fold_last = counter(m, o.fold, advance & select_last, name="fold")
-    output_last = select_last & fold_last if o.fold > 1 else select_last
-    _, _, copy_last = counter(m, o.channels // x.channels, advance & output_last, name="copy")
-    channel, _, channel_last = counter(m, x.channels, ends, name="channel")
+    formats: tuple[RowFormat, RowFormat]
+    window: Window
+    p_in: int
+    patience: int
+    pipelined: bool
 
-    joins, takes_next, passed, hesitates = Signal(), Signal(), Signal(), Signal()
-    if merges(groups):
-        ahead = Signal(range(x.channels + 1))  # channels of the next frame's first group in the ring already
+    def __post_init__(self) -> None:
+        if not 1 <= self.p_in <= self.window.taps:
+            raise ValueError(f"p_in must be 1 to the {self.window.taps} taps, not {self.p_in!r}")
+        assert self.formats[0].group <= self.window.kernel[0]
+
+    @property
+    def groups(self) -> list[PassingGroup]:
+        i, _ = self.formats
+        return passing_groups(self.window, i.height, i.group)
+
+    @property
+    def selects(self) -> int:
+        """Steps of an output."""
+        return -(-self.window.taps // self.p_in)
+
+    @property
+    def kept(self) -> int:
+        """Rows kept of each channel."""
+        return max(0, self.window.kernel[0] - self.formats[0].group)
+
+    def describe(self, m: Module, platform: object, i: stream.Interface, *, pad: int, lanes: Sequence[Any],
+                 may_step: Value, finished: Value, taken: Value) -> tuple[Value, Value, MacSteps]:
+        """Add the gateware to a layer.
+
+        Parameters
+        ----------
+        lanes : sequence of components
+            With members ``x``, ``select``, ``first`` and ``step``; see :class:`MacLane`.
+        may_step : :class:`Value`
+            A step may be taken.
+        finished : :class:`Signal`
+            Driven high where an output is complete, until it is :py:`taken`.
+        taken : :class:`Value`
+            The output can be taken in this cycle.
+
+        Returns
+        -------
+        :class:`Value`, :class:`Value`, :class:`MacSteps`
+            High in the steps in which the lanes compute; in those after which the weights of the output come
+            once more, for the next columns; and what the lanes are told.
+        """
+        (x, o), window, kernel = self.formats, self.window, self.window.kernel[0]
+        groups, patience = self.groups, self.patience
+        arriving: list[list[Any]] = [[value] for value in i.payload]
+        if x.in_parts:
+            takes, words = collected(groups, x)
+            collect = Collect(i=x, takes=takes, words=words)
+            place(m, platform, "collect", collect)
+            wiring.connect(m, wiring.flipped(i), collect.i)
+            i = collect.o
+            arriving = [[*i.payload[column]] for column in range(x.width)]
+
+        advance, valid, ends, group_ends = Signal(), Signal(), Signal(), Signal()
+        group = Signal(range(len(groups)))
+        arrives = table([any(g.arrives) for g in groups], group)
+        emits = table([g.emits for g in groups], group)
+        select, _, select_last = counter(m, self.selects, advance, name="select")
+        fold, _, fold_last = counter(m, o.fold, advance & select_last, name="fold")
+        output_last = select_last & fold_last if o.fold > 1 else select_last
+        _, _, copy_last = counter(m, o.channels // x.channels, advance & output_last, name="copy")
+        channel, _, channel_last = counter(m, x.channels, ends, name="channel")
+
+        joins, takes_next, passed, hesitates = Signal(), Signal(), Signal(), Signal()
+        if merges(groups):
+            ahead = Signal(range(x.channels + 1))  # channels of the next frame that are in the ring
+            m.d.comb += [
+                joins.eq((group == len(groups) - 1) & (ahead == channel)),
+                takes_next.eq(joins & ends & i.valid),
+                passed.eq((group == 0) & (channel < ahead)),
+            ]
+            with m.If(group_ends & (takes_next | (group == 0))):
+                m.d.sync += ahead.eq(0)
+            with m.Elif(takes_next):
+                m.d.sync += ahead.eq(ahead + 1)
+            if patience:
+                waited = Signal(range(patience + 1))
+                m.d.comb += hesitates.eq(joins & ~i.valid & (waited != patience))
+                with m.If(takes_next | group_ends):
+                    m.d.sync += waited.eq(0)
+                with m.Elif(hesitates):
+                    m.d.sync += waited.eq(waited + 1)
+        with m.If(group_ends):
+            m.d.sync += group.eq(Mux(group == len(groups) - 1, takes_next, group + 1))
+
+        waits = arrives & ~passed
+        steps = MacSteps(m, possible=valid, computes=emits, first=select == 0, finishes=emits & select_last,
+                         finished=finished, taken=taken, pipelined=self.pipelined)
         m.d.comb += [
-            joins.eq((group == len(groups) - 1) & (ahead == channel)),
-            takes_next.eq(joins & ends & i.valid),
-            passed.eq((group == 0) & (channel < ahead)),
+            valid.eq(may_step & (~waits | i.valid) & ~hesitates),
+            advance.eq(steps.step & emits),
+            ends.eq(steps.step & (~emits | (output_last & copy_last))),
+            group_ends.eq(ends & channel_last),
+            i.ready.eq(ends & (waits | joins)),
         ]
-        with m.If(group_ends & (takes_next | (group == 0))):
-            m.d.sync += ahead.eq(0)
-        with m.Elif(takes_next):
-            m.d.sync += ahead.eq(ahead + 1)
-        if patience:
-            waited = Signal(range(patience + 1))
-            m.d.comb += hesitates.eq(joins & ~i.valid & (waited != patience))
-            with m.If(takes_next | group_ends):
-                m.d.sync += waited.eq(0)
-            with m.Elif(hesitates):
-                m.d.sync += waited.eq(waited + 1)
-    with m.If(group_ends):
-        m.d.sync += group.eq(Mux(group == len(groups) - 1, takes_next, group + 1))
 
-    waits = arrives & ~passed
-    steps = MacSteps(m, possible=valid, computes=emits, first=select == 0, finishes=emits & select_last,
-                     finished=finished, taken=taken, pipelined=pipelined)
-    m.d.comb += [
-        valid.eq(may_step & (~waits | i.valid) & ~hesitates),
-        advance.eq(steps.step & emits),
-        ends.eq(steps.step & (~emits | (output_last & copy_last))),
-        group_ends.eq(ends & channel_last),
-        i.ready.eq(ends & (waits | joins)),
-    ]
+        # What the window sees of each column: the earlier rows, then the group that arrives.
+        columns = arriving
+        if (kept := kernel - x.group) > 0:
+            held = Ring(word=data.ArrayLayout(x.shape, kept), columns=x.width, depth=x.channels)
+            place(m, platform, "held", held)
+            m.d.comb += held.shift.eq(ends)
+            columns = [[*word, *values] for word, values in zip(held.o, arriving, strict=True)]
+            for word, entering, values in zip(held.o, held.i, columns, strict=True):
+                m.d.comb += [value.eq(Mux(passed, same, newer)) for value, same, newer
+                             in zip(entering, word, values[x.group:], strict=True)]
+        padding = Const(pad, x.shape)
+        for tap in range(kernel):
+            inside = Signal(name=f"inside{tap}")  # a table is described anew wherever it is used
+            m.d.comb += inside.eq(table([g.inside[tap] for g in groups], group))
+            for column in range(x.width):
+                masked = Signal(x.shape, name=f"x{column}_{tap}")
+                m.d.comb += masked.eq(Mux(inside, columns[column][tap], padding))
+                columns[column][tap] = masked
+        view = in_turn(m, fold, o.lanes, window.columns(x.width), dict(enumerate(columns)),
+                       [padding] * kernel)
+        for lane, seen in zip(lanes, view, strict=True):
+            operands = [rows[tap] for tap in range(kernel) for rows in seen]
+            m.d.comb += [value.eq(operand) for value, operand in zip(lane.x, operands, strict=True)]
+            m.d.comb += lane.select.eq(select)
+            steps.tell(lane)
+        return advance, select_last & ~fold_last if o.fold > 1 else Const(0), steps
 
-    # What the window sees of each column: the earlier rows, then the group that arrives.
-    columns = arriving
-    if (kept := kernel - x.group) > 0:
-        held = Ring(word=data.ArrayLayout(x.shape, kept), columns=x.width, depth=x.channels)
-        place(m, platform, "held", held)
-        m.d.comb += held.shift.eq(ends)
-        columns = [[*word, *values] for word, values in zip(held.o, arriving, strict=True)]
-        for word, entering, values in zip(held.o, held.i, columns, strict=True):
-            m.d.comb += [value.eq(Mux(passed, same, newer)) for value, same, newer
-                         in zip(entering, word, values[x.group:], strict=True)]
-    padding = Const(pad, x.shape)
-    for tap in range(kernel):
-        inside = Signal(name=f"inside{tap}")  # a table is described anew wherever it is used
-        m.d.comb += inside.eq(table([g.inside[tap] for g in groups], group))
-        for column in range(x.width):
-            masked = Signal(x.shape, name=f"x{column}_{tap}")
-            m.d.comb += masked.eq(Mux(inside, columns[column][tap], padding))
-            columns[column][tap] = masked
-    view = in_turn(m, fold, o.lanes, window.columns(x.width), dict(enumerate(columns)), [padding] * kernel)
-    for lane, seen in zip(lanes, view, strict=True):
-        operands = [rows[tap] for tap in range(kernel) for rows in seen]
-        m.d.comb += [value.eq(operand) for value, operand in zip(lane.x, operands, strict=True)]
-        m.d.comb += lane.select.eq(select)
-        steps.tell(lane)
-    return advance, select_last & ~fold_last if o.fold > 1 else Const(0), steps
+    def state(self) -> State:
+        i, _ = self.formats
+        row = i.channels * i.width * i.shape.width
+        kept, stride = row * self.kept, self.window.stride[0]
+        return State(kept, kept, row * max(0, self.window.kernel[0] - max(stride, i.group)))
+
+    def control(self, counters: Sequence[int], state: int) -> Control:
+        """Say what the layer's own module costs, with further counters and bits of state."""
+        (i, o), groups = self.formats, self.groups
+        masked, merged = varied([group.inside for group in groups]), merges(groups)
+        counters = [len(groups), self.selects, o.channels // i.channels, i.channels, o.fold, *counters]
+        if merged:
+            counters.append(i.channels + 1)
+            if self.patience:
+                counters.append(self.patience + 1)
+        bits, kernel = i.width * i.shape.width, self.window.kernel[0]
+        return Control("window", counters, tables=len(groups) * masked, state=state, features={
+            "merge": merged, "pass": merged * bits * self.kept, "mask": bits * masked,
+            "served": served(o.fold, self.window.reached(o.lanes), kernel * i.shape.width)})
+
+    def modules(self) -> Iterator[Part]:
+        i, _ = self.formats
+        if i.in_parts:
+            yield collect_part(i, i.group, i.channels if i.group > 1 else 1)
+        if self.kept:
+            yield from ring_parts("held", self.kept * i.shape.width, i.width, i.channels)
+
+    def processes(self, i: Channel, done: Channel, scheduler: Scheduler, *, begin: int) -> list[Process]:
+        """Say when groups are taken and outputs done, from the cycle of the first possible step."""
+        x, _ = self.formats
+        if not x.in_parts:
+            return [self._passes(i, done, begin)]
+        takes, words = collected(self.groups, x)
+        whole = Channel(scheduler)
+        return [collecting(i, whole, x, takes, words), self._passes(whole, done, begin)]
+
+    def _passes(self, i: Channel, done: Channel, time: int) -> Process:
+        (x, y), groups = self.formats, self.groups
+        joins, last = merges(groups), len(groups) - 1
+        selects, copies = self.selects, y.channels // x.channels * y.fold
+        number, ahead = 0, 0
+        pipeline = Pipeline(done, MAC_STAGES) if self.pipelined else None
+        while True:
+            group, joined = groups[number], 0
+            for channel in range(x.channels):
+                waits = any(group.arrives) and channel >= ahead
+                may_join = joins and number == last and joined == channel
+                if waits:
+                    while i.offered is None:
+                        yield i
+                    time = max(time, i.offered)
+                elif may_join and self.patience:
+                    if i.offered is None:
+                        i.ask(time + self.patience)
+                        yield i
+                    waited = time + self.patience
+                    time = waited if i.offered is None else min(waited, max(time, i.offered))
+                if pipeline is not None:
+                    for _ in range(copies if group.emits else 1):
+                        time = 1 + (yield from pipeline.steps(time, selects if group.emits else 1,
+                                                              finish=group.emits))
+                elif group.emits:
+                    for _ in range(copies):
+                        done.offer(time + selects - 1)
+                        while done.offered is not None:
+                            yield done
+                        time = done.taken + 1
+                else:
+                    time += 1
+                if waits:
+                    i.take(time - 1)
+                elif may_join:
+                    if i.offered is None:
+                        i.ask(time - 1)
+                        yield i
+                    if i.offered is not None and i.offered < time:
+                        i.take(time - 1)
+                        joined += 1
+                if pipeline is not None:
+                    yield from pipeline.settle()
+            if number < last:
+                number, ahead = number + 1, 0
+            else:
+                number, ahead = (1, 0) if joined == x.channels else (0, joined)
 
 
 def collected(groups: Sequence[PassingGroup], x: RowFormat) -> tuple[list[tuple[bool, ...]], int]:

@@ -1,12 +1,18 @@
 """Nearest-neighbour enlargement by whole factors."""
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.area.part import Control, Part, ring_parts
 from headrace.hdl.arithmetic.geometry import Image
-from headrace.hdl.base.hierarchy import Layer, place
+from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat, counter
+from headrace.hdl.layers.layer import Layer, State
 from headrace.hdl.storage.ring import Ring
+from headrace.hdl.timing.channel import Channel, Process, Scheduler
 
 
 class Upsample(Layer):
@@ -33,17 +39,61 @@ class Upsample(Layer):
     def __init__(self, *, i: RowFormat, factors: tuple[int, int]) -> None:
         if min(factors) < 1:
             raise ValueError(f"Factors must be positive integers, not {factors!r}")
-        self.format, self.factors = i, factors
+        self.factors = factors
+        self.formats = i, replace(i, height=i.height * factors[0], lanes=i.lanes * factors[1])
         wide = data.ArrayLayout(i.shape, i.lanes * factors[1])
         super().__init__({"i": In(i.signature), "o": Out(stream.Signature(wide))})
 
-    def model(self, x: Image) -> Image:
+    def model(self, *images: Image) -> Image:
         """Compute a C x (H * factors[0]) x (W * factors[1]) image from a C x H x W one."""
+        (x,) = images
         return x.repeat(self.factors[0], axis=1).repeat(self.factors[1], axis=2)
+
+    @property
+    def rom(self) -> None:
+        return None
+
+    @property
+    def _bits(self) -> int:
+        """Of a row that is repeated."""
+        i, _ = self.formats
+        return i.channels * i.width * i.shape.width if self.factors[0] > 1 else 0
+
+    def state(self) -> State:
+        return State(self._bits, 0, self._bits)
+
+    def control(self) -> Control:
+        (i, _), down = self.formats, self.factors[0]
+        return Control("upsample", (i.row_beats, down) if down > 1 else (), features={
+            "bits": i.lanes * i.shape.width if down > 1 else 0})
+
+    def modules(self, rings: str) -> Iterator[Part]:
+        i, _ = self.formats
+        if self.factors[0] > 1:
+            yield from ring_parts("held", i.shape.width, i.lanes, i.row_beats)
+
+    def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+        return [self._repeat(inputs[0], o)]
+
+    def _repeat(self, i: Channel, o: Channel) -> Process:
+        time = 0
+        while True:
+            for passed in range(self.factors[0]):
+                for _ in range(self.formats[0].row_beats):
+                    if passed == 0:
+                        while i.offered is None:
+                            yield i
+                        time = max(time, i.offered)
+                    o.offer(time)
+                    while o.offered is not None:
+                        yield o
+                    if passed == 0:
+                        i.take(o.taken)
+                    time = o.taken + 1
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        i, (down, across) = self.format, self.factors
+        (i, _), (down, across) = self.formats, self.factors
         row, moves, enters = Signal(i.layout), Signal(), Signal()
         _, _, channel_last = counter(m, i.row_beats, moves, name="channel")
         passed, _, _ = counter(m, down, moves & channel_last, name="passed")

@@ -1,27 +1,32 @@
 # amaranth: UnusedElaboratable=no
 """The layer that passes a window by: depthwise convolution, maximum and average pooling."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from amaranth import Const, Module, Shape, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.area.part import Control, Part, rom_part
 from headrace.hdl.arithmetic.geometry import Image, Window
 from headrace.hdl.arithmetic.requantisation import Requantisation
-from headrace.hdl.base.hierarchy import Layer, place, place_copies
+from headrace.hdl.base.hierarchy import place, place_copies
 from headrace.hdl.base.rows import RowFormat, replayed
+from headrace.hdl.lanes.area import Lanes, told_stages
 from headrace.hdl.lanes.lane import MaxLane
 from headrace.hdl.lanes.pair import place_lanes
-from headrace.hdl.layers.passing import pass_window
-from headrace.hdl.requantise.scale import Requantise
+from headrace.hdl.layers.layer import Layer, RomShape, State
+from headrace.hdl.layers.passing import Passing
+from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.storage.rom import Rom, pack
+from headrace.hdl.timing.channel import Channel, Process, Scheduler
+from headrace.hdl.timing.pipeline import first_step, register
 
 
 class Depthwise(Layer):
     """``sum[o] = sum over kh, kw of x[o // m][kh][kw] * weight[o][kh][kw]``, then :class:`Requantise`.
 
-    Timing as in :func:`pass_window`. The depth multiplier ``m`` is the outputs per input channel. Without
+    Timing as in :class:`Passing`. The depth multiplier ``m`` is the outputs per input channel. Without
     weights, every weight is 1: average pooling.
 
     Parameters
@@ -58,14 +63,13 @@ class Depthwise(Layer):
                  weights: Sequence[Sequence[int]] | None, sum: Shape, scaling: Requantisation,
                  requantise_steps: int, patience: int = 0, paired: bool = False,
                  weight: Shape = unsigned(1)) -> None:  # noqa: B008
-        if not 1 <= p_in <= window.taps:
-            raise ValueError(f"p_in must be 1 to the {window.taps} taps, not {p_in!r}")
         if o.channels % i.channels:
             raise ValueError(f"the {i.channels} input channels must divide the output's, not {o.channels!r}")
         self.formats = i, o
-        self.window, self.pad, self.p_in, self.patience = window, pad, p_in, patience
-        self.selects = -(-window.taps // p_in)  # steps of an output
-        self.rom_depth = 1 if weights is None else o.channels * self.selects
+        self.window, self.pad, self.p_in = window, pad, p_in
+        self.passing = Passing(formats=(i, o), window=window, p_in=p_in, patience=patience,
+                               pipelined=o.pipelined)
+        self.rom_depth = 1 if weights is None else o.channels * self.passing.selects
         self.weight, self.weights, self.sum = weight, weights, sum
         self.paired = paired
         self.scaling = scaling
@@ -80,13 +84,41 @@ class Depthwise(Layer):
         return [pack(taps[start:start + self.p_in], self.weight.width)
                 for taps in self.weights for start in range(0, self.window.taps, self.p_in)]
 
-    def model(self, x: Image) -> Image:
+    def model(self, *images: Image) -> Image:
         """Compute a C_out x H_out x W_out image from a C_in x H x W one, bit for bit."""
+        (x,) = images
         i, o = self.formats
         seen = np.repeat(self.window.view(x, self.pad), o.channels // i.channels, axis=0)
         weights = np.ones(seen.shape[:3]) if self.weights is None else np.array(self.weights)
         weights = weights.astype(np.int64).reshape(seen.shape[:3])
         return self.scaling.model(np.einsum("cij,cijhw->chw", weights, seen))
+
+    @property
+    def rom(self) -> RomShape | None:
+        return None if self.weights is None else RomShape(self.rom_depth, self.p_in * self.weight.width)
+
+    def state(self) -> State:
+        return self.passing.state()
+
+    def control(self) -> Control:
+        (_, o), depth = self.formats, self.rom_depth
+        told = told_stages(self.p_in * self.weight.width, constant=depth == 1) if o.pipelined else 0
+        counters = () if self.weights is None else (depth,)
+        return self.passing.control(counters, told)
+
+    def modules(self, rings: str) -> Iterator[Part]:
+        i, o = self.formats
+        yield from self.passing.modules()
+        yield rom_part("rom", self.rom_depth, self.p_in * self.weight.width)
+        yield from Lanes(count=o.lanes, x=i.shape, weight=self.weight, sum=self.sum,
+                         operands=self.window.taps, p_in=self.p_in, paired=self.paired,
+                         pipelined=o.pipelined).parts()
+        yield from self.requantise.parts("requantise")
+
+    def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+        done = Channel(scheduler)
+        return [*self.passing.processes(inputs[0], done, scheduler, begin=first_step(self.rom_depth)),
+                *self.requantise.processes(done, o, scheduler)]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -98,12 +130,11 @@ class Depthwise(Layer):
         lanes = place_lanes(
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
             operands=self.window.taps, p_in=self.p_in, p_out=1, pipelined=o.pipelined)
-        advance, again, steps = pass_window(
-            m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad, lanes=lanes,
-            p_in=self.p_in, patience=self.patience, may_step=rom.valid, finished=self.requantise.i.valid,
-            taken=self.requantise.i.ready, pipelined=o.pipelined)
-        weight = steps.weights(rom, *replayed(m, len(rom.words), advance, again=again, back=self.selects - 1,
-                                              name="address"))
+        advance, again, steps = self.passing.describe(
+            m, platform, self.i, pad=self.pad, lanes=lanes, may_step=rom.valid,
+            finished=self.requantise.i.valid, taken=self.requantise.i.ready)
+        weight = steps.weights(rom, *replayed(
+            m, len(rom.words), advance, again=again, back=self.passing.selects - 1, name="address"))
         for lane, total in zip(lanes, self.requantise.i.payload, strict=True):
             m.d.comb += [lane.weight.eq(weight), total.eq(lane.sum)]
         return m
@@ -112,7 +143,7 @@ class Depthwise(Layer):
 class MaxPool(Layer):
     """``y[c] = max over kh, kw of x[c][kh][kw]``, held in an output register.
 
-    Timing as in :func:`pass_window`.
+    Timing as in :class:`Passing`.
 
     Parameters
     ----------
@@ -133,18 +164,40 @@ class MaxPool(Layer):
     o: stream.Interface
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, p_in: int, patience: int = 0) -> None:
-        if not 1 <= p_in <= window.taps:
-            raise ValueError(f"p_in must be 1 to the {window.taps} taps, not {p_in!r}")
         self.formats = i, o
-        self.window, self.p_in, self.patience = window, p_in, patience
-        self.selects = -(-window.taps // p_in)  # steps of an output
+        self.window, self.p_in = window, p_in
+        self.passing = Passing(formats=(i, o), window=window, p_in=p_in, patience=patience, pipelined=False)
         self.pad = -(1 << i.shape.width - 1) if i.shape.signed else 0  # never the greatest
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
-    def model(self, x: Image) -> Image:
+    def model(self, *images: Image) -> Image:
         """Compute a C x H_out x W_out image from a C x H x W one, bit for bit."""
+        (x,) = images
         y: Image = self.window.view(x, self.pad).max(axis=(1, 2))
         return y
+
+    @property
+    def rom(self) -> None:
+        return None
+
+    def state(self) -> State:
+        return self.passing.state()
+
+    def control(self) -> Control:
+        _, o = self.formats
+        return self.passing.control((), o.lanes * o.shape.width + 1)
+
+    def modules(self, rings: str) -> Iterator[Part]:
+        i, o = self.formats
+        yield from self.passing.modules()
+        bits = self.p_in * i.shape.width
+        yield Part(module="lane", kind="max", copies=o.lanes, state=i.shape.width,
+                   features={"select": bits * (self.passing.selects - 1), "compare": bits})
+
+    def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
+        done = Channel(scheduler)
+        return [*self.passing.processes(inputs[0], done, scheduler, begin=0),
+                register(done, o, pipelined=self.formats[1].pipelined)]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -152,9 +205,8 @@ class MaxPool(Layer):
         finished, taken = Signal(), Signal()
         lanes = place_copies(m, platform, "lane", lambda: MaxLane(
             x=i.shape, operands=self.window.taps, p_in=self.p_in), o.lanes)
-        pass_window(m, platform, self.i, formats=self.formats, window=self.window, pad=self.pad,
-                    lanes=lanes, p_in=self.p_in, patience=self.patience, may_step=Const(1),
-                    finished=finished, taken=taken, pipelined=False)
+        self.passing.describe(m, platform, self.i, pad=self.pad, lanes=lanes, may_step=Const(1),
+                              finished=finished, taken=taken)
         payload = Signal(o.layout, reset_less=True)
         m.d.comb += [self.o.payload.eq(payload), taken.eq(o.room(self.o))]
         with m.If(self.o.ready):

@@ -1,11 +1,33 @@
 """What is known of a module before it is synthesised."""
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.estimate.control import Control
+
+@dataclass(frozen=True)
+class Control:
+    """The limits of counters, the entries of tables, bits of other registers, and amounts by name."""
+
+    kind: str
+    counters: Sequence[int] = ()
+    tables: int = 0
+    state: int = 0
+    features: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def bits(self) -> int:
+        """Bits of all registers."""
+        return self.state + self._counted
+
+    @property
+    def amounts(self) -> dict[str, float]:
+        return {"one": 1, "counters": self._counted, "tables": self.tables, **self.features}
+
+    @property
+    def _counted(self) -> int:
+        return sum((limit - 1).bit_length() for limit in self.counters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +61,7 @@ def controlled(module: str, made: Control) -> Part:
     return Part(module=module, kind=made.kind, state=made.bits, features=made.amounts)
 
 
-def ring(module: str, word: int, columns: int, depth: int, copies: int = 1) -> Iterator[Part]:
+def ring_parts(module: str, word: int, columns: int, depth: int, copies: int = 1) -> Iterator[Part]:
     """Yield the columns of a ring, whose module rings of the same shape share."""
     if depth == 1 or columns == 1:
         yield Part(module=module, kind="ring", copies=copies, ring=(word * columns, depth))
@@ -48,7 +70,7 @@ def ring(module: str, word: int, columns: int, depth: int, copies: int = 1) -> I
                    columns=columns)
 
 
-def rom(module: str, depth: int, width: int) -> Part:
+def rom_part(module: str, depth: int, width: int) -> Part:
     return Part(module=module, kind="rom", rom=(depth, width) if depth > 1 else None, varying=width,
                 columns=width)
 
@@ -57,3 +79,18 @@ def columns_of(numbers: npt.NDArray[np.int64], bits: int) -> list[int]:
     """Return each bit of a table's words as one number."""
     packed = np.packbits(numbers >> np.arange(bits)[:, None] & 1, axis=1, bitorder="little")
     return [int.from_bytes(column.tobytes(), "little") for column in packed]
+
+
+def halvings(number: int) -> int:
+    """Return how often a number can be halved."""
+    return (number & -number).bit_length() - 1
+
+
+def varied(rows: Sequence[Sequence[bool]]) -> int:
+    """Return how many columns of a table are not all alike."""
+    return sum(len(set(column)) > 1 for column in zip(*rows, strict=True))
+
+
+def served(fold: int, places: int, bits: int) -> int:
+    """Return how many bits there are to choose from, beyond the first, where lanes serve columns in turn."""
+    return (fold - 1) * places * bits

@@ -1,26 +1,15 @@
-"""The modules of a requantiser: see :mod:`headrace.gen.estimate.parts`."""
+"""What a requantiser costs."""
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from headrace.gen.estimate.control import Control
-from headrace.gen.estimate.part import Part, columns_of, controlled
+from headrace.hdl.area.part import Control, Part, columns_of, controlled
 from headrace.hdl.lanes.steps import SCALE_STAGES
-from headrace.hdl.requantise.scale import Requantise, Scale
+from headrace.hdl.requantise.scale import Scale
 from headrace.hdl.requantise.scale_lane import WIDEST_IN_LOGIC, Digits
 
 
-def requantise(module: str, layer: Requantise) -> Iterator[Part]:
-    serialise = layer.serialise
-    bits = serialise.lanes * layer.scale.digits.operands["sum"].width
-    ragged = len(serialise.counts) if serialise.counts[-1] < serialise.count else 1
-    yield controlled(f"{module}__serialise", Control(
-        "serialise", counters=(serialise.count, ragged), state=bits * serialise.count + 1,
-        features={"bits": bits * (serialise.count - 1)}))
-    yield from scale(f"{module}__scale", layer.scale)
-
-
-def scale(module: str, layer: Scale) -> Iterator[Part]:
+def scale_parts(module: str, layer: Scale) -> Iterator[Part]:
     digits, form, y = layer.digits, layer.digits.scaling, layer.format
     operands = [shape.width for shape in digits.operands.values()]
     told = digits.width * (1 + len(operands)) + (form.tie is not None) * digits.width
