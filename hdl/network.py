@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat
-from headrace.hdl.layers.branch import Fork
+from headrace.hdl.layers.fork import Fork
 from headrace.hdl.layers.layer import Layer
 
 

@@ -5,7 +5,7 @@ and how many cycles lie between. Tests hold the result against the simulated har
 """
 from dataclasses import dataclass
 
-from headrace.hdl.layers.branch import Fork
+from headrace.hdl.layers.fork import Fork
 from headrace.hdl.network import Network
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 from headrace.hdl.timing.pipeline import sink, source

@@ -25,8 +25,8 @@ from headrace.hdl.arithmetic.geometry import Window
 from headrace.hdl.arithmetic.requantisation import signed_width
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.edge.axi import AxiTop
+from headrace.hdl.layers.add import Add as AddLayer
 from headrace.hdl.layers.addressed import Addressed
-from headrace.hdl.layers.branch import Add as AddLayer
 from headrace.hdl.layers.concat import Concat as ConcatLayer
 from headrace.hdl.layers.global_pool import GlobalPool
 from headrace.hdl.layers.input_stationary import InputStationary

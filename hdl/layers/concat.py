@@ -10,8 +10,8 @@ from amaranth.lib.wiring import In, Out
 from headrace.hdl.area.part import Control, Part
 from headrace.hdl.arithmetic.geometry import Image
 from headrace.hdl.base.rows import RowFormat, counter, table
-from headrace.hdl.layers.branch import held_processes, held_rows, shortcut_parts, shortcut_state
 from headrace.hdl.layers.layer import Layer, State
+from headrace.hdl.layers.shortcut import held_processes, held_rows, shortcut_parts, shortcut_state
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from amaranth import Const, Module, Mux, Shape, Signal, Value
+from amaranth import Const, Module, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,9 +17,9 @@ from headrace.hdl.lanes.fold import in_turn
 from headrace.hdl.lanes.pair import place_lanes
 from headrace.hdl.lanes.steps import MAC_STAGES, MacSteps
 from headrace.hdl.layers.collect import Collect, collect_part, collecting
+from headrace.hdl.layers.drain import Drain, draining
 from headrace.hdl.layers.layer import Layer, RomShape, State
 from headrace.hdl.requantise.requantise import Requantise
-from headrace.hdl.storage.ring import Ring
 from headrace.hdl.storage.rom import Rom, pack
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 from headrace.hdl.timing.pipeline import Pipeline, first_step
@@ -209,54 +209,3 @@ class InputStationary(Layer):
             m.d.comb += [lane.weight.eq(weight), total.eq(lane.sum)]
             steps.tell(lane)
         return m
-
-
-class Drain(wiring.Component):
-    """A ring that fills with one row's finished sums and then empties, while the next row is summed up.
-
-    Members
-    -------
-    i, o : stream of :py:`ArrayLayout(word, lanes)`
-    """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, *, word: data.Layout, lanes: int, depth: int) -> None:
-        self.word, self.lanes, self.depth = word, lanes, depth
-        words = stream.Signature(data.ArrayLayout(word, lanes))
-        super().__init__({"i": In(words), "o": Out(words)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        ring = Ring(word=self.word, columns=self.lanes, depth=self.depth)
-        place(m, platform, "ring", ring)
-        draining = Signal()
-        m.d.comb += [
-            self.i.ready.eq(~draining),
-            self.o.valid.eq(draining),
-            ring.shift.eq(Mux(draining, self.o.ready, self.i.valid)),
-            ring.i.eq(self.i.payload),
-            self.o.payload.eq(ring.o),
-        ]
-        _, _, last = counter(m, self.depth, ring.shift, name="index")
-        with m.If(ring.shift & last):
-            m.d.sync += draining.eq(~draining)
-        return m
-
-
-def draining(i: Channel, o: Channel, depth: int) -> Process:
-    """When words move through :class:`Drain`."""
-    time = 0
-    while True:
-        for _ in range(depth):
-            while i.offered is None:
-                yield i
-            time = max(time, i.offered)
-            i.take(time)
-            time += 1
-        for _ in range(depth):
-            o.offer(time)
-            while o.offered is not None:
-                yield o
-            time = o.taken + 1

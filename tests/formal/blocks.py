@@ -21,14 +21,17 @@ from headrace.hdl.edge.adapter import PixelsToRows, RowsToValues
 from headrace.hdl.edge.frames import Stuff
 from headrace.hdl.edge.link import Link, Replies
 from headrace.hdl.edge.requests import Requests
+from headrace.hdl.layers.add import Add
 from headrace.hdl.layers.addressed import Addressed
-from headrace.hdl.layers.branch import Add, Fork, Shortcut
 from headrace.hdl.layers.collect import Collect
 from headrace.hdl.layers.concat import Concat
+from headrace.hdl.layers.drain import Drain
+from headrace.hdl.layers.fork import Fork
 from headrace.hdl.layers.global_pool import GlobalPool
-from headrace.hdl.layers.input_stationary import Drain, InputStationary
+from headrace.hdl.layers.input_stationary import InputStationary
 from headrace.hdl.layers.lookup import Lookup
 from headrace.hdl.layers.output_stationary import OutputStationary
+from headrace.hdl.layers.shortcut import Shortcut
 from headrace.hdl.layers.upsample import Upsample
 from headrace.hdl.layers.window import Depthwise, MaxPool
 from headrace.hdl.network import Network

@@ -10,7 +10,7 @@ from formal.blocks import MAKERS, PIPELINED, QUICK, block, bottleneck, frames, r
 from formal.prover import design
 from formal.rules import Block, broken
 from headrace.hdl.layers import branch
-from headrace.hdl.layers.branch import Shortcut
+from headrace.hdl.layers.shortcut import Shortcut
 from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS
 
 

@@ -11,7 +11,9 @@ from amaranth.lib.wiring import In, Out
 import streams
 from headrace.hdl.arithmetic.requantisation import AddRequantisation
 from headrace.hdl.base.rows import RowFormat
-from headrace.hdl.layers.branch import Add, Fork, Shortcut
+from headrace.hdl.layers.add import Add
+from headrace.hdl.layers.fork import Fork
+from headrace.hdl.layers.shortcut import Shortcut
 
 ROWS = RowFormat(channels=3, height=4, lanes=2, shape=unsigned(8))
 LONG_ROWS = RowFormat(channels=20, height=4, lanes=2, shape=unsigned(8))  # one of them is worth a block RAM

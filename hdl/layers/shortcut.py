@@ -1,78 +1,18 @@
-# amaranth: UnusedElaboratable=no
-"""Where streams part and meet again: fork, shortcut, add."""
+"""Rows that wait for the other operands of a join."""
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from amaranth import Array, Cat, Const, Module, ShapeLike, Signal, Value
+from amaranth import Array, Cat, Const, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.area.part import Control, Part, controlled, ring_parts
-from headrace.hdl.arithmetic.geometry import Image
-from headrace.hdl.arithmetic.requantisation import AddRequantisation
-from headrace.hdl.base.hierarchy import Portable, place, place_copies
+from headrace.hdl.base.hierarchy import place, place_copies
 from headrace.hdl.base.rows import RowFormat, counter
-from headrace.hdl.lanes.steps import SCALE_STAGES
-from headrace.hdl.layers.layer import Layer, State
-from headrace.hdl.requantise.area import scale_parts
-from headrace.hdl.requantise.scale import Scale
+from headrace.hdl.layers.layer import State
 from headrace.hdl.storage.block_memory import block_memory
 from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS, Ring, in_memory
 from headrace.hdl.timing.channel import Channel, Process, Queue, Scheduler
-from headrace.hdl.timing.pipeline import Pipeline, register
-
-
-class Fork(Portable):
-    """Pass every beat to all of :py:`count` outputs, each as soon as it can take it.
-
-    Latency is zero. The input is taken when the last output takes it.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(shape))`
-    o0, o1, ... : :py:`Out(stream.Signature(shape))`
-    """
-
-    i: stream.Interface
-
-    def __init__(self, *, shape: ShapeLike, count: int) -> None:
-        self.count = count
-        beats = stream.Signature(shape)
-        super().__init__({"i": In(beats), **{f"o{index}": Out(beats) for index in range(count)}})
-
-    def output(self, index: int) -> stream.Interface:
-        port: stream.Interface = getattr(self, f"o{index}")
-        return port
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        done = Signal(self.count)
-        served = Signal(self.count)
-        m.d.comb += self.i.ready.eq(self.i.valid & served.all())
-        for index in range(self.count):
-            o = self.output(index)
-            m.d.comb += [o.payload.eq(self.i.payload), o.valid.eq(self.i.valid & ~done[index]),
-                         served[index].eq(done[index] | o.ready)]
-            with m.If(self.i.valid):
-                m.d.sync += done[index].eq(served[index] & ~self.i.ready)
-        return m
-
-    @staticmethod
-    def process(i: Channel, outputs: Sequence[Channel]) -> Process:
-        """When beats move."""
-        while True:
-            while i.offered is None:
-                yield i
-            for o in outputs:
-                o.offer(i.offered)
-            for o in outputs:
-                while o.offered is not None:
-                    yield o
-            i.take(max(o.taken for o in outputs))
-
-    def part(self) -> Part:
-        """What it costs."""
-        return Part(module="", kind="fork", state=self.count, features={"one": 1, "outputs": self.count})
 
 
 class Shortcut(wiring.Component):
@@ -234,103 +174,3 @@ def shortcut_state(formats: Sequence[RowFormat], rows: Sequence[int]) -> State:
     bits = [each.channels * each.width * each.shape.width for each in formats]
     return State(sum(row * held for row, held in zip(bits, rows, strict=True)), 0,
                  sum(row for row, held in zip(bits, rows, strict=True) if held))
-
-
-class Add(Layer):
-    """``y = sat((a * M_a + b * M_b + offset) >> shift)``: adds two streams beat by beat in :class:`Scale`.
-
-    Parameters
-    ----------
-    a, b, o : :class:`RowFormat`
-    scaling : :class:`Scaling`
-    steps : :class:`int`
-        Cycles that one beat may take.
-    rows : sequence of two :class:`int`
-        Rows held of each operand; 0 for none.
-
-    Members
-    -------
-    a : :py:`In(a.signature)`
-    b : :py:`In(b.signature)`
-    o : :py:`Out(o.signature)`
-    """
-
-    a: stream.Interface
-    b: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, *, a: RowFormat, b: RowFormat, o: RowFormat, scaling: AddRequantisation, steps: int,
-                 rows: Sequence[int]) -> None:
-        self.formats, self.rows = (a, b, o), tuple(rows)
-        self.scaling = scaling
-        self.scale = Scale(operands={"a": a.shape, "b": b.shape}, o=o,
-                           scaling=scaling, steps=steps)
-        super().__init__({"a": In(a.signature), "b": In(b.signature), "o": Out(o.signature)})
-
-    def model(self, *images: Image) -> Image:
-        """Compute the sum of two images, bit for bit."""
-        a, b = images
-        return self.scaling.model(a, b)
-
-    @property
-    def rom(self) -> None:
-        return None
-
-    def state(self) -> State:
-        return shortcut_state(self.formats[:-1], self.rows)
-
-    def control(self) -> Control:
-        return Control("add")
-
-    def modules(self, rings: str) -> Iterator[Part]:
-        yield from shortcut_parts(("a", "b"), self.formats[:-1], self.rows, rings)
-        yield from scale_parts("scale", self.scale)
-
-    def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
-        operands, processes = held_processes(inputs, self.formats[:-1], self.rows, scheduler)
-        if not self.formats[-1].pipelined:
-            return [*processes, self._adds(operands, o)]
-        scaled = Channel(scheduler)
-        return [*processes, self._adds_in_stages(operands, scaled), register(scaled, o, pipelined=True)]
-
-    def _adds(self, operands: Sequence[Channel], o: Channel) -> Process:
-        time = 0
-        while True:
-            for operand in operands:
-                while operand.offered is None:
-                    yield operand
-                time = max(time, operand.offered)
-            while o.offered is not None:
-                yield o
-            time = max(time + self.scale.digits.steps - 1, o.taken)
-            for operand in operands:
-                operand.take(time)
-            time += 1
-            o.offer(time)
-
-    def _adds_in_stages(self, operands: Sequence[Channel], scaled: Channel) -> Process:
-        steps = self.scale.digits.steps
-        pipeline, time = Pipeline(scaled, SCALE_STAGES), 0
-        while True:
-            for operand in operands:
-                while operand.offered is None:
-                    yield operand
-                time = max(time, operand.offered)
-            time = yield from pipeline.steps(time, 1, finish=steps == 1)
-            for operand in operands:
-                operand.take(time)
-            time += 1
-            if steps > 1:
-                time = 1 + (yield from pipeline.steps(time, steps - 1, finish=True))
-            yield from pipeline.settle()
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        place(m, platform, "scale", self.scale)
-        wiring.connect(m, self.scale.o, wiring.flipped(self.o))
-        a, b = held_rows(m, platform, {"a": self.a, "b": self.b}, self.formats[:-1], self.rows)
-        m.d.comb += [self.scale.i.valid.eq(a.valid & b.valid),
-                     a.ready.eq(self.scale.i.ready), b.ready.eq(self.scale.i.ready)]
-        for lane, x, y in zip(self.scale.i.payload, a.payload, b.payload, strict=True):
-            m.d.comb += [lane.a.eq(x), lane.b.eq(y)]
-        return m
