@@ -102,7 +102,11 @@ def run(seed: int, count: int) -> tuple[int, list[str]]:
             path.write_bytes(content)
             check(path)
         opened: list[str] = []
-        sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+        def hear(event: str, args: tuple[object, ...]) -> None:
+            if event == "open" and not isinstance(args[0], int):  # a number was opened by name before
+                opened.append(str(args[0]))
+
+        sys.addaudithook(hear)
         warnings.simplefilter("error")
         limit()
         loaded, wrong = 0, []

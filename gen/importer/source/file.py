@@ -57,7 +57,7 @@ def read(path: Path) -> onnx.ModelProto:
         try:
             if (size := os.fstat(file.fileno()).st_size) > MAX_BYTES:
                 raise HeadraceError(f"{path}: {size} bytes; models up to {MAX_BYTES} are supported")
-            content = file.read(MAX_BYTES)
+            content = file.read()
         except OSError as error:
             raise HeadraceError(f"{path}: cannot be read: {error.strerror}") from error
     model = onnx.ModelProto()
