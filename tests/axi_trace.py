@@ -5,9 +5,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.gen.cycles import model as cycle_model
-from headrace.gen.cycles.channel import Channel, Process, Scheduler
 from headrace.gen.ir.graph import Graph, Tensor
 from headrace.hdl.network import Network
+from headrace.hdl.timing.channel import Channel, Process, Scheduler
 from headrace.sim import reference
 from verilator_bench import Phase, Trace
 

@@ -15,7 +15,6 @@ from formal.ports import AlwaysTaken, Axi, Guarded
 from formal.rules import Block
 from headrace.hdl.arithmetic.geometry import Window, strides, whole
 from headrace.hdl.arithmetic.requantisation import AddRequantisation, Requantisation
-from headrace.hdl.base.hierarchy import Layer
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.edge.adapter import PixelsToRows, RowsToValues
 from headrace.hdl.edge.frames import Stuff
@@ -29,13 +28,16 @@ from headrace.hdl.layers.drain import Drain
 from headrace.hdl.layers.fork import Fork
 from headrace.hdl.layers.global_pool import GlobalPool
 from headrace.hdl.layers.input_stationary import InputStationary
+from headrace.hdl.layers.layer import Layer
 from headrace.hdl.layers.lookup import Lookup
 from headrace.hdl.layers.output_stationary import OutputStationary
 from headrace.hdl.layers.shortcut import Shortcut
 from headrace.hdl.layers.upsample import Upsample
 from headrace.hdl.layers.window import Depthwise, MaxPool
 from headrace.hdl.network import Network
-from headrace.hdl.requantise.scale import Requantise, Scale, Serialise
+from headrace.hdl.requantise.requantise import Requantise
+from headrace.hdl.requantise.scale import Scale
+from headrace.hdl.requantise.serialise import Serialise
 from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
 
 PIPELINED = ", pipelined"
@@ -56,20 +58,16 @@ PAIR = Window((2, 1), (1, 1), (0, 0, 1, 0))
 def frames(dut: Any) -> dict[str, int]:
     """Return the beats of a frame on each stream of a layer or a network, and nothing for anything else."""
     match dut:
-        case Add():
-            return {"a": dut.formats[0].beats, "b": dut.formats[1].beats, "o": dut.scale.format.beats}
-        case Concat():
-            beats = {name: each.beats for name, each in zip(dut.names, dut.formats, strict=True)}
-            return {**beats, "o": sum(beats.values())}
-        case Upsample():
-            return {"i": dut.format.beats, "o": dut.format.beats * dut.factors[0]}
         case PixelsToRows():
             return {"i": dut.format.beats * dut.format.width // dut.together, "o": dut.format.beats}
         case RowsToValues():
             return {"i": dut.format.beats, "o": dut.format.beats * dut.format.lanes}
-        case Layer() | Network() if hasattr(dut, "formats"):
+        case Network():
             i, o = dut.formats
             return {"i": i.beats, "o": o.beats}
+        case Layer():
+            names = ("a", "b") if isinstance(dut, Add) else dut.names if isinstance(dut, Concat) else ("i",)
+            return {name: each.beats for name, each in zip((*names, "o"), dut.formats, strict=True)}
     return {}
 
 

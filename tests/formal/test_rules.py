@@ -9,7 +9,7 @@ from formal import mutants
 from formal.blocks import MAKERS, PIPELINED, QUICK, block, bottleneck, frames, rows
 from formal.prover import design
 from formal.rules import Block, broken
-from headrace.hdl.layers import branch
+from headrace.hdl.layers import shortcut
 from headrace.hdl.layers.shortcut import Shortcut
 from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS
 
@@ -67,9 +67,9 @@ def test_shortcut_with_a_row_too_few_hangs() -> None:
 
 def test_word_read_too_early_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row of one beat may leave block RAM in the cycle in which it enters, and is undefined then."""
-    monkeypatch.setattr(branch, "in_one_memory", lambda *_: True)
-    shortcut = Shortcut(i=rows(1), rows=2)
-    found = broken(Block(dut=shortcut, silence=1, frames={}, cuts_ready=True, rings=BLOCKRAM))
+    monkeypatch.setattr(shortcut, "in_one_memory", lambda *_: True)
+    held = Shortcut(i=rows(1), rows=2)
+    found = broken(Block(dut=held, silence=1, frames={}, cuts_ready=True, rings=BLOCKRAM))
     assert "breaks_keeps after" in "\n".join(found)
 
 

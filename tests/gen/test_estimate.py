@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from headrace.gen.estimate import calibrate
 from headrace.gen.estimate.devices import DEVICES, find
-from headrace.gen.estimate.estimate import all_parts, calibrate, estimate
+from headrace.gen.estimate.estimate import all_parts, estimate
 from headrace.gen.estimate.families import FAMILIES, family, memory, product, shift_register
 from headrace.gen.estimate.fit import fit, fits, usage
 from headrace.gen.importer.load import load

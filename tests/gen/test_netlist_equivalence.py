@@ -19,7 +19,8 @@ from headrace.hdl.lanes.bit_lane import BitLane
 from headrace.hdl.lanes.lane import MacLane, MaxLane
 from headrace.hdl.lanes.pair import LanePair
 from headrace.hdl.layers.lookup import Lookup
-from headrace.hdl.requantise.scale import Requantise, Scale
+from headrace.hdl.requantise.requantise import Requantise
+from headrace.hdl.requantise.scale import Scale
 from headrace.hdl.requantise.scale_lane import Digits, ScaleLane
 from netlist_equivalence import MODELS, compare
 from small_graphs import Network
