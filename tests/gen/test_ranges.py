@@ -101,3 +101,18 @@ def test_addends_keep_their_range(small: Path) -> None:
     found = constants.find(graph)
     for a, b, y in zip(*(found.ranges[name].hi for name in (*node.inputs, node.output)), strict=True):
         assert found.adds[node.name].model(np.array([a]), np.array([b])).tolist() == [y]
+
+
+@pytest.mark.parametrize("operator", ("GlobalAveragePool", "AveragePool"))
+def test_sums_of_what_a_table_makes(tmp_path: Path, operator: str) -> None:
+    """Tables hold 16 bits, in which the sum of 144 values of 255 would wrap: it was taken for dead."""
+    model, q = QdqModel(), Q(0.1, 0)
+    x = model.operator("LeakyRelu", [model.input((1, 12, 12), Q(0.2, 50))], q, name="l", alpha=0.5)
+    window = {} if operator == "GlobalAveragePool" else {"kernel_shape": [12, 12]}
+    model.output(model.operator(operator, [x], q, name="y", **window), (1, 1, 1))
+    graph = load(model.save(tmp_path / "net.onnx"))
+    found, node = constants.find(graph), graph.nodes[-1]
+    reached = found.reach[node.name]
+    assert (reached.lo.tolist(), reached.hi.tolist()) == ([0], [144 * 255])
+    assert found.sums[node.name].model(np.array([[144 * 255]])).tolist() == [[255]]
+    inside(graph, 6)
