@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bounds import inside
 from headrace.gen import constants, ranges
-from headrace.gen.graph import Add, Conv, GlobalAveragePool, Graph, Pool, Quantisation, Tensor
+from headrace.gen.graph import Add, Conv, GlobalAveragePool, Pool, Quantisation, Tensor
 from headrace.gen.onnx_import import load
 from headrace.gen.ranges import Range
 from headrace.hdl.geometry import Window
-from headrace.sim import reference
 from onnx_models import Q, QdqModel
 
 
@@ -45,30 +45,6 @@ def test_sums_of_averages() -> None:
     window = Pool("p", ("x",), "y", "average", Window((2, 2), pads=(1, 0, 0, 0)), -128, 127)
     padded = ranges.sums(window, x, inputs)
     assert (padded.lo.tolist(), padded.hi.tolist()) == ([-36, -36], [20, 36])
-
-
-def holds(bound: Range, values: np.ndarray) -> None:
-    assert (values.min((0, 2, 3)) >= bound.lo).all() and (values.max((0, 2, 3)) <= bound.hi).all()
-
-
-def inside(graph: Graph, seed: int) -> None:
-    """Assert that random images stay inside, extreme ones included."""
-    rng = np.random.default_rng(seed)
-    found = constants.find(graph)
-    q = graph.tensors[graph.input].quantisation
-    shape = graph.tensors[graph.input].shape
-    x = np.concatenate([rng.integers(q.lo, q.hi + 1, (20, *shape)), rng.choice([q.lo, q.hi], (20, *shape)),
-                        np.broadcast_to(np.array([q.lo, q.hi])[:, None, None, None], (2, *shape))])
-    values = reference.run(graph, x)
-    for name, bound in found.ranges.items():
-        holds(bound, values[name])
-    for node in graph.nodes:
-        if isinstance(node, Conv):
-            source = values[node.inputs[0]]
-            zeros = node.weight.reshape(len(node.weight), -1).sum(1, dtype=np.int64)
-            zero_point = graph.tensors[node.inputs[0]].quantisation.zero_point
-            sums = reference.accumulate(node, source, zero_point)
-            holds(found.reach[node.name], sums + (zeros * zero_point - node.bias)[:, None, None])
 
 
 def test_networks_stay_inside(small: Path, digits: Path) -> None:
