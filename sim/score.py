@@ -10,7 +10,7 @@ import numpy as np
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph, Pool
 from headrace.gen.system.files import opened
-from headrace.sim import oracle
+from headrace.sim import oracle, reference
 from headrace.sim.reference import Integers
 
 
@@ -22,7 +22,8 @@ class Score:
     ----------
     correct : frames whose greatest output is at the position that the array `labels` names
     differing : output values that differ from the array `y`, quantised outputs
-    ties : those of them that are as in the file if ties of averages are as ONNX Runtime has them
+    ties : those of them that are the reference's, and as in the file if ties of averages are as ONNX Runtime
+        has them
     """
 
     correct: int | None = None
@@ -76,5 +77,6 @@ def score(graph: Graph, paths: list[Path], x: Integers, outputs: Integers, *, mo
             which = other.any((1, 2, 3))
             with suppress(HeadraceError):  # ONNX Runtime may not run every network
                 settled = oracle.judge(graph, model, x[which]).output
-                ties = int((other[which] & (settled == answer[which])).sum())
+                right = reference.run(graph, x[which])[graph.output] == outputs[which]  # hardware may not be
+                ties = int((other[which] & right & (settled == answer[which])).sum())
     return Score(correct, differing, ties)

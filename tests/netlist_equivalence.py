@@ -124,7 +124,7 @@ def compare(components: Mapping[str, Any], target: str, *, cycles: int, high: Ma
         "opt_expr",
         "opt_merge",
         "opt_clean -purge",
-        "setundef -undriven -random 1 gate*",
+        "setundef -undriven -random 1 gate* bench",
         "check -assert",
         "write_cxxrtl -nohierarchy -noflatten -noproc -g2 design.cc",
         ""]

@@ -26,7 +26,7 @@ class Layer:
     """One operator; or what joins ``bodies``, chains of operators that all begin at its input.
 
     A residual adds up its input and what its body makes of it, a concatenation joins what its bodies make.
-    An empty body passes its input on.
+    An empty body passes its input on, so that a tensor may be added to or joined with itself.
     """
 
     kind: Kind
@@ -105,7 +105,7 @@ def _layer(draw: Draw, shape: Shape, vector: bool) -> Layer:
         return draw(_operator(kind, shape))
     if kind == "residual":
         body = draw(_same_size(shape))
-        if not body or body[-1].outputs != shape[0]:
+        if _channels(body, shape) != shape[0] or not body and draw(st.booleans()):  # or it is added to itself
             before = _channels(body, shape), *shape[1:]
             body = (*body, draw(_operator("dense", before, outputs=shape[0], same=True)))
         return Layer("residual", shape[0], draw(ZERO_POINTS), keep=draw(st.booleans()),

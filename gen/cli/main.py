@@ -92,6 +92,10 @@ def _target(options: Any) -> str | None:
 def _planned(options: Any, graph: Any) -> Any:
     target = _target(options)
     if options.unroll:
+        given = {"--fold": options.fold is not None, "--keep narrow": options.keep == "narrow"}
+        for name in filter(given.get, given):
+            raise HeadraceError("--unroll full gives each column a lane and each layer its own rows; it does "
+                                f"not go with {name}")
         return unrolled(graph, paired=target in PAIRS, pipelined=options.pipeline)
     return _fitted(options, graph, options.fit, target)
 

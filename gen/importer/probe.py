@@ -16,6 +16,7 @@ _ACTIVATIONS = ("Relu", "Clip")
 _TYPES = {False: TensorProto.UINT8, True: TensorProto.INT8}  # by `signed`
 _QDQ = ("DequantizeLinear", "QuantizeLinear")
 _CLIP_OPSET = 12  # from here on, Clip takes 8-bit integers
+_CONSTANTS_IR = 4  # from here on, constants need not be inputs
 
 # What is exact even where ONNX Runtime keeps real numbers: nothing here rounds.
 _EXACT = frozenset({
@@ -52,8 +53,13 @@ def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:
     for node in copies:
         node.ClearField("name")  # ONNX Runtime wants none twice
     model.graph.initializer.extend(_explicit(copies, model.graph, graph))
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
     del model.graph.node[:]
+    del model.graph.input[:]
     del model.graph.output[:]
+    model.graph.input.extend(inputs)  # a constant that could be one keeps ONNX Runtime from integer kernels
+    model.ir_version = max(model.ir_version, _CONSTANTS_IR)
     model.graph.node.extend(copies)
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     return bytes(model.SerializeToString())

@@ -20,6 +20,11 @@ class Range:
     lo: Integers
     hi: Integers
 
+    def __post_init__(self) -> None:
+        for name in ("lo", "hi"):  # in which sums of any tensor's values do not wrap
+            object.__setattr__(self, name, getattr(self, name).astype(np.int64))
+        assert (self.lo <= self.hi).all()
+
     def __len__(self) -> int:
         return len(self.lo)
 

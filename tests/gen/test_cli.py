@@ -188,6 +188,14 @@ def test_impossible_budget(capsys: pytest.CaptureFixture[str], digits: Path, tmp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("given", (["--fold", "2"], ["--keep", "narrow"]))
+def test_unrolled_whole(capsys: pytest.CaptureFixture[str], digits: Path, given: list[str]) -> None:
+    code, out, err = run(capsys, "plan", digits, "--unroll", "full", *given)
+    assert (code, out) == (1, "") and err == (
+        "headrace: --unroll full gives each column a lane and each layer its own rows; it does not go with "
+        f"{' '.join(given) if given[0] == '--keep' else given[0]}\n")
+
+
 def test_bar_of_a_simulation_shows_cycles_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
     shown, clock = io.StringIO(), iter((10.0, 12.0))
     monkeypatch.setattr(progress, "Console", lambda **_: Console(file=shown, force_terminal=True, width=120))

@@ -2,6 +2,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
@@ -9,7 +10,7 @@ from headrace.gen.importer import probe as onnx_probe
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError, shorten
 from headrace.sim import oracle, reference
-from onnx_forms import images
+from onnx_forms import finish, images
 from onnx_models import Q, QdqModel
 
 NETWORKS = [
@@ -282,6 +283,21 @@ def test_no_zero_points_at_all(tmp_path: Path, dtype: type) -> None:
             if node.op_type == "QuantizeLinear" and dtype is np.int8:
                 node.attribute.append(helper.make_attribute("output_dtype", 3))
     assert set(mismatches(model, tmp_path, "y_dq", 5).values()) == {0}
+
+
+@pytest.mark.parametrize("ir_version", (3, 8))
+def test_constants_among_the_inputs(tmp_path: Path, ir_version: int) -> None:
+    """As old exporters list them: where they might be given, ONNX Runtime would not compute with integers."""
+    rng, model, q = np.random.default_rng(3), QdqModel(), Q(0.03, 3)
+    model.conv(model.input((2, 4, 5), q), values(rng, np.int8, 3, 2, 3, 3), q, name="y", bias=np.arange(3))
+    model.inputs += [helper.make_tensor_value_info(each.name, each.data_type, list(each.dims))
+                     for each in model.initialisers]
+    finish(model, path := tmp_path / "net.onnx", "y_dq")
+    proto = onnx.load(path)
+    proto.ir_version = ir_version
+    onnx.save(proto, path)
+    graph = load(path)
+    assert set(oracle.compare(graph, path, images(graph)).values()) == {0}
 
 
 def test_shorten() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from bounds import inside
 from headrace.gen.cycles import model as cycle_model
 from headrace.gen.importer.load import load
 from headrace.gen.ir.graph import Graph
@@ -33,11 +34,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_random_networks(number: int) -> None:
-    """Hypothesis begins with its simplest network, then draws the one that the number stands for."""
-    case = given(networks(), every_option())(agree)
-    options = settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck),
-                       phases=[Phase.generate])
-    seed(number)(options(case))()
+    agree(*drawn(number))
+
+
+def drawn(number: int) -> tuple[Network, Options]:
+    """Hypothesis begins with its simplest example, then draws what the number stands for."""
+    examples: list[tuple[Network, Options]] = []
+    case = given(networks(), every_option())(lambda network, options: examples.append((network, options)))
+    seed(number)(settings(max_examples=2, deadline=None, database=None, phases=[Phase.generate],
+                          suppress_health_check=list(HealthCheck))(case))()
+    return examples[-1]
 
 
 def agree(network: Network, options: Options) -> None:
@@ -48,6 +54,7 @@ def agree(network: Network, options: Options) -> None:
         q = graph.tensors[graph.input].quantisation
         x = rng.integers(q.lo, q.hi + 1, (FRAMES, *network.shape))
         assert set(oracle.compare(graph, path, x).values()) == {0}
+    inside(graph, network.seed)
     hardware_agrees(graph, planned(graph, options), x, options)
 
 
