@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """From sums to activations: the requantiser of a layer."""
 from collections.abc import Iterator
 from itertools import cycle

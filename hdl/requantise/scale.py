@@ -1,4 +1,3 @@
-# amaranth: UnusedElaboratable=no
 """From sums to activations: the requantiser."""
 from collections.abc import Mapping
 from typing import Any
