@@ -60,7 +60,7 @@ class GlobalPool(Layer):
         return None
 
     def state(self) -> State:
-        held = self.formats[0].channels * self.sum.width
+        held = self.formats[0].channels * self.sum.width * (self.formats[0].height > 1)
         return State(held, 0, held)
 
     def control(self) -> Control:
@@ -70,7 +70,7 @@ class GlobalPool(Layer):
                        features={"across": adders, "sum": width if i.height > 1 else 0})
 
     def modules(self, rings: str) -> Iterator[Part]:
-        if self.formats[0].height > 1:  # or no sum is read again
+        if self.formats[0].height > 1:
             yield from ring_parts("held", self.sum.width, 1, self.formats[0].channels)
         yield from self.requantise.parts("requantise")
 
@@ -101,9 +101,6 @@ class GlobalPool(Layer):
         i, _ = self.formats
         place(m, platform, "requantise", self.requantise)
         wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
-        held = Ring(word=data.ArrayLayout(self.sum, 1), columns=1, depth=i.channels)
-        place(m, platform, "held", held)
-
         across = Signal(self.sum, reset_less=True)
         present, take = Signal(), Signal()
         m.d.comb += self.i.ready.eq(~present | take)
@@ -117,10 +114,14 @@ class GlobalPool(Layer):
         _, _, channel_last = counter(m, i.channels, take, name="channel")
         row, _, last = counter(m, i.height, take & channel_last, name="row")
         total = Signal(self.sum)
+        if i.height > 1:
+            held = Ring(word=data.ArrayLayout(self.sum, 1), columns=1, depth=i.channels)
+            place(m, platform, "held", held)
+            m.d.comb += [total.eq(Mux(row == 0, 0, held.o[0][0]) + across),
+                         held.i[0][0].eq(total), held.shift.eq(take)]
+        else:
+            m.d.comb += total.eq(across)
         m.d.comb += [
-            total.eq(Mux(row == 0, 0, held.o[0][0]) + across),
-            held.i[0][0].eq(total),
-            held.shift.eq(take),
             self.requantise.i.valid.eq(present & last),
             self.requantise.i.payload[0][0].eq(total),
             take.eq(present & (~last | self.requantise.i.ready)),

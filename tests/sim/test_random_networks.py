@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from bounds import inside
 from headrace.gen.cycles import model as cycle_model
@@ -17,9 +16,10 @@ from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
 from headrace.sim import oracle, verify
 from headrace.sim.beats import Pattern
+from random_examples import drawn
 from random_models import save
-from random_networks import Network, networks
-from random_plans import Options, every_option, planned
+from random_networks import Network
+from random_plans import Options, planned
 
 FRAMES = 2
 FEW = 40
@@ -35,15 +35,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_random_networks(number: int) -> None:
     agree(*drawn(number))
-
-
-def drawn(number: int) -> tuple[Network, Options]:
-    """Hypothesis begins with its simplest example, then draws what the number stands for."""
-    examples: list[tuple[Network, Options]] = []
-    case = given(networks(), every_option())(lambda network, options: examples.append((network, options)))
-    seed(number)(settings(max_examples=2, deadline=None, database=None, phases=[Phase.generate],
-                          suppress_health_check=list(HealthCheck))(case))()
-    return examples[-1]
 
 
 def agree(network: Network, options: Options) -> None:
