@@ -70,7 +70,8 @@ def test_figures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     assert found["use"][2] == {"name": "DSPs", "needed": 145, "available": 156}
     assert found["file"] == str(folder / "digits.bit")
     assert {file.name for file in folder.iterdir()} == {
-        "digits.bit", "figures.json", "plan.json", "yosys.log", "nextpnr.log", "nextpnr.json"}
+        "digits.bit", "figures.json", "manifest.json", "plan.json", "yosys.log", "nextpnr.log",
+        "nextpnr.json"}
     asked = " ".join(pretended.calls["nextpnr-ecp5"])
     assert "--seed 5 --router router2" in asked and "--85k --package CABGA381" in asked
     assert "read_rtlil network.il" in pretended.script and "\nmodule \\top\n" in pretended.network

@@ -12,7 +12,7 @@ import platformdirs
 import pytest
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PATIENCE = 60  # seconds
+PATIENCE = 300  # seconds: a machine may be busy
 YOWASP_CACHE = platformdirs.user_cache_dir("YoWASP", appauthor=False)
 
 # A tool that never ends, with a process of its own, as Yosys runs ABC and a compiler its assembler. It leaves

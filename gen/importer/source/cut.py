@@ -104,6 +104,7 @@ def _ending(model: onnx.ModelProto, end: str) -> onnx.ModelProto:
     copy.CopyFrom(model)
     del copy.graph.node[:], copy.graph.input[:], copy.graph.output[:]
     copy.graph.node.extend(kept)
-    copy.graph.input.extend(value for value in model.graph.input if value.name in read)
+    # Where nothing is reached from an input, the importer has better to say than that there is none.
+    copy.graph.input.extend([value for value in model.graph.input if value.name in read] or model.graph.input)
     copy.graph.output.append(output)
     return copy
