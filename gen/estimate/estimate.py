@@ -27,6 +27,7 @@ from headrace.gen.netlist.resources import Report, Resources
 from headrace.gen.netlist.synthesis import check_rings
 from headrace.hdl.area.part import Part
 from headrace.hdl.edge.axi import channels_together
+from headrace.hdl.layers.fork import Fork
 from headrace.hdl.network import Network
 from headrace.hdl.storage.ring import REGISTERS
 
@@ -119,8 +120,7 @@ def all_parts(network: Network, rings: str = REGISTERS) -> Iterator[tuple[str, l
         yield name, list(layer.parts(rings))
     for maker, readers in network.readers().items():
         if len(readers) > 1:
-            yield f"{maker or 'input'}__fork", [Part(
-                module="", kind="fork", state=len(readers), features={"one": 1, "outputs": len(readers)})]
+            yield f"{maker or 'input'}__fork", [Fork.part(len(readers))]
     yield from _edge(network)
 
 

@@ -58,6 +58,7 @@ class Fork(Portable):
                     yield o
             i.take(max(o.taken for o in outputs))
 
-    def part(self) -> Part:
-        """What it costs."""
-        return Part(module="", kind="fork", state=self.count, features={"one": 1, "outputs": self.count})
+    @staticmethod
+    def part(count: int) -> Part:
+        """What one of so many outputs costs."""
+        return Part(module="", kind="fork", state=count, features={"one": 1, "outputs": count})
