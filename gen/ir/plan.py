@@ -1,13 +1,8 @@
 """What a plan says: how much of each layer is unrolled."""
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from headrace.hdl.arithmetic.geometry import Window
-
-Kind = Literal["output-stationary", "input-stationary", "depthwise", "max-pool", "average-pool",
-               "global-pool", "add", "lookup", "concat", "upsample", "addressed"]
-
-WITH_WEIGHTS = ("output-stationary", "input-stationary", "depthwise", "addressed")
 
 
 @dataclass(frozen=True)
@@ -15,7 +10,7 @@ class LayerPlan:
     """One layer: its lanes and how its loops are unrolled."""
 
     name: str
-    kind: Kind
+    kind: str  # of :data:`headrace.gen.kinds.registry.KINDS`
     lanes: int
     cycles: int  # per frame, if nothing behind it makes it wait
     requantise_steps: int  # cycles per requantised output
@@ -29,10 +24,11 @@ class LayerPlan:
     fold: int = 1  # columns that each lane serves in turn
     serial: bool = False  # its lane multiplies by one bit of a weight per step
     paired: bool = False  # neighbour lanes' products come from one multiplier
+    multiplies: bool = False  # it has weights
 
     @property
     def multipliers(self) -> int:
-        return self.lanes * self.p_in * self.p_out if self.kind in WITH_WEIGHTS else 0
+        return self.lanes * self.p_in * self.p_out if self.multiplies else 0
 
     @property
     def dsps(self) -> int:

@@ -24,18 +24,21 @@ Of the forks, those before the last tensor that every path to a join passes thro
 of their beats have come follows from how many of that tensor's have.
 """
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.ir.graph import Add, Concat, Conv, GlobalAveragePool, Graph, Lookup, Node, Pool, Upsample
-from headrace.hdl.arithmetic.geometry import rows_in_turn
+from headrace.gen.ir.graph import Graph, Node
+from headrace.gen.kinds import registry
+from headrace.gen.kinds.joins import Join, steps
+from headrace.gen.kinds.kind import Kind
+from headrace.gen.kinds.needs import Needs
 
-Needs = npt.NDArray[np.int64]  # by beat: [rows, channels * fold]
 Folds = Mapping[str, int]  # of tensors that are folded
+Kinds = Mapping[str, Kind[Any]]  # of the layers that make tensors
 Keys = npt.NDArray[Any]  # by beat: the needs of several forks as one number of any size
 
 SLACK = 2
@@ -45,38 +48,39 @@ SLACK = 2
 def shortcuts(graph: Graph, folds: Folds = MappingProxyType({})) -> dict[str, tuple[int, ...]]:
     """Return, for each node by name, how many rows of each input must be held; 0 if none."""
     held: dict[str, tuple[int, ...]] = {}
+    kinds = {node.output: registry.default(node, graph) for node in graph.nodes}
     for node in graph.nodes:
-        held[node.name] = shortcut_rows(graph, node, held, folds)
+        held[node.name] = shortcut_rows(graph, node, held, folds, kinds)
     return held
 
 
 def shortcut_rows(graph: Graph, join: Node, held: Mapping[str, tuple[int, ...]], folds: Folds,
-                  addressed: Container[str] = ()) -> tuple[int, ...]:
-    """Return how many rows of each input of a node must be held, given those of the nodes before it.
-
-    ``addressed`` are the tensors whose layers take all rows that they need before they give one.
-    """
+                  kinds: Kinds) -> tuple[int, ...]:
+    """Return how many rows of each input of a node must be held, given those of the nodes before it."""
     if len(join.inputs) == 1:
         return (0,)
+    kind = registry.default(join, graph)
+    assert isinstance(kind, Join), f"{kind.name} has several inputs and no turns"
     forks = _forks(graph, join)
-    needs = [_needs(graph, join, fork, held, folds, addressed) for fork in forks]
+    needs = [_needs(graph, join, fork, held, folds, kinds) for fork in forks]
     beats = [graph.tensors[fork].channels * graph.tensors[fork].height * folds.get(fork, 1) for fork in forks]
     keys = [_keys([np.maximum.accumulate(need[index].ravel()) for need in needs], beats)
             for index in range(len(join.inputs))]
-    turns = _turns(graph, join, folds)
+    turns = kind.turns(graph.tensors[join.output].height, [
+        graph.tensors[name].channels * folds.get(name, 1) for name in join.inputs])
     first = [np.searchsorted(turn, np.arange(1 + max(int(turn[-1]) for turn in turns))) for turn in turns]
     early: set[int] = set()  # operands with a shortcut
     while True:
-        steps = _keys([_steps(need, turns, early) for need in needs], beats)
+        taken = _keys([steps(need, turns, early) for need in needs], beats)
         found = next((index for index, key in enumerate(keys) if index not in early
-                      and (np.append(key, steps[-1])[first[index]] < steps).any()), None)
+                      and (np.append(key, taken[-1])[first[index]] < taken).any()), None)
         if found is None:
             break
         early.add(found)
 
     def rows(index: int) -> int:
         tensor = graph.tensors[join.inputs[index]]
-        come = np.searchsorted(keys[index], steps, side="right")
+        come = np.searchsorted(keys[index], taken, side="right")
         row = tensor.channels * folds.get(join.inputs[index], 1)
         spans = (come - 1) // row - first[index] // row + 1
         return min(max(int(spans.max()), 1) + SLACK, tensor.height)
@@ -92,34 +96,8 @@ def _keys(needs: Sequence[npt.NDArray[np.int64]], beats: Sequence[int]) -> Keys:
     return keys
 
 
-def _turns(graph: Graph, join: Node, folds: Folds) -> list[npt.NDArray[np.int64]]:
-    """Return, for each operand of a join, in which step each of its beats is taken."""
-    shapes = [(graph.tensors[name].height, graph.tensors[name].channels * folds.get(name, 1))
-              for name in join.inputs]
-    starts = np.cumsum([0, *(beats for _, beats in shapes)]) if isinstance(join, Concat) else None
-    row = shapes[0][1] if starts is None else starts[-1]
-    if starts is None:
-        starts = np.zeros(len(shapes), np.int64)
-    return [(np.arange(height)[:, None] * row + np.arange(start, start + beats)).ravel()
-            for start, (height, beats) in zip(starts, shapes, strict=False)]
-
-
-def _steps(needs: Sequence[Needs], turns: Sequence[npt.NDArray[np.int64]],
-           held: Container[int]) -> npt.NDArray[np.int64]:
-    """Return what each step of a join needs; of operands that are held, whole rows."""
-    steps = np.zeros(1 + max(int(turn[-1]) for turn in turns), np.int64)
-    for index, (need, turn) in enumerate(zip(needs, turns, strict=True)):
-        steps[turn] = np.maximum(steps[turn], (_complete(need) if index in held else need).ravel())
-    return np.maximum.accumulate(steps)
-
-
-def _complete(needs: Needs) -> Needs:
-    """Return what each beat's whole row needs."""
-    return np.repeat(needs[:, -1:], needs.shape[1], axis=1)
-
-
 def _needs(graph: Graph, join: Node, fork: str, held: Mapping[str, tuple[int, ...]], folds: Folds,
-           addressed: Container[str]) -> list[Needs]:
+           kinds: Kinds) -> list[Needs]:
     """Return, for each beat of each operand, how many beats of :py:`fork` it depends on."""
     def beats(name: str) -> Needs:
         tensor = graph.tensors[name]
@@ -131,44 +109,10 @@ def _needs(graph: Graph, join: Node, fork: str, held: Mapping[str, tuple[int, ..
         if node is join:
             break
         if known.keys() & set(node.inputs):
-            known[node.output] = _through(graph, node, [
+            known[node.output] = kinds[node.output].needs(node, graph, [
                 known[name] if name in known else 0 * beats(name) for name in node.inputs],
-                held[node.name], folds, node.output in addressed)
+                held[node.name], folds.get(node.output, 1))
     return [known[name] if name in known else 0 * beats(name) for name in join.inputs]
-
-
-def _through(graph: Graph, node: Node, needs: list[Needs], held: tuple[int, ...], folds: Folds,
-             addressed: bool) -> Needs:
-    out, fold = graph.tensors[node.output], folds.get(node.output, 1)
-    match node:
-        case Add() | Concat():
-            early = [index for index, rows in enumerate(held) if rows]
-            return _steps(needs, _turns(graph, node, folds), early).reshape(out.height, -1)
-        case Lookup():
-            return needs[0]
-        case Upsample():  # a row is repeated once it is complete
-            passes = [needs[0], *[_complete(needs[0])] * (node.factors[0] - 1)]
-            return np.stack(passes, axis=1).reshape(out.height, -1)
-        case GlobalAveragePool():
-            return _whole(needs[0][-1:], out.channels)
-        case Conv() | Pool():
-            height = graph.tensors[node.inputs[0]].height
-            last = [node.window.first_row(row) + node.window.kernel[0] - 1 for row in range(out.height)]
-            if addressed:
-                needed, freed = rows_in_turn(node.window, height)
-                last = [sum(freed[:row]) + count - 1 for row, count in enumerate(needed)]
-            reached: Needs = needs[0][np.clip(last, 0, height - 1)]
-            reached[np.array(last) >= height] = needs[0][-1, -1]  # bottom padding: after the whole image
-            if addressed or (isinstance(node, Conv) and not node.depthwise):  # needs every channel
-                return np.repeat(reached[:, -1:], out.channels * fold, axis=1)
-            whole = _whole(reached, graph.tensors[node.inputs[0]].channels)
-            return np.repeat(whole, out.channels // whole.shape[1] * fold, axis=1)
-
-
-def _whole(needs: Needs, channels: int) -> Needs:
-    """Return what all columns of each channel need."""
-    last: Needs = needs.reshape(len(needs), channels, -1)[..., -1]
-    return last
 
 
 def _forks(graph: Graph, join: Node) -> list[str]:

@@ -1,7 +1,8 @@
 """Which tensors must be folded alike: those that are added, concatenated or only pass through."""
 from math import gcd
 
-from headrace.gen.ir.graph import Add, Concat, Graph, Lookup, Upsample
+from headrace.gen.ir.graph import Graph
+from headrace.gen.kinds import registry
 
 Alike = frozenset[str]
 
@@ -20,7 +21,7 @@ class Folding:
         self.graph, self.most = graph, most
         self._alike: dict[str, Alike] = {name: frozenset({name}) for name in graph.tensors}
         for node in graph.nodes:
-            if isinstance(node, Add | Concat | Lookup | Upsample):
+            if registry.default(node, graph).passes_on:
                 joined = frozenset[str]().union(*(self._alike[name] for name in (node.output, *node.inputs)))
                 self._alike |= dict.fromkeys(joined, joined)
 

@@ -5,7 +5,7 @@ are used better at some rates than at others; the best of those close to what wa
 cycle model says what the network takes as a whole; where that is more than was allowed, because layers make
 each other wait, all of them are planned for fewer cycles.
 """
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -20,10 +20,10 @@ from headrace.gen.ir.graph import Conv, Graph, Node
 from headrace.gen.ir.info import info
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import Plan
-from headrace.gen.kinds import elaborate
+from headrace.gen.kinds import elaborate, registry
+from headrace.gen.kinds.place import Option, Place
 from headrace.gen.planning.dependence import shortcut_rows, shortcuts
 from headrace.gen.planning.folding import Alike, Folding
-from headrace.gen.planning.options import Option, options
 
 _FRAMES = 4  # the cycle model is asked for; the last ones come steadily
 LATENCY = 0.25  # of all multipliers: what one frame less of latency is worth
@@ -132,7 +132,7 @@ def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False) -> 
     held = shortcuts(graph)
     made: dict[str, Option] = {}
     for node in graph.nodes:
-        possible = options(graph, node, 1, made, held[node.name], means=Means(pipelined=pipelined))
+        possible = _options(Place(graph, node, 1, made, held[node.name], (1,), Means(pipelined=pipelined)))
         made[node.output] = max(possible, key=lambda option: (
             option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
     return _timed(graph, None, made, paired, pipelined)
@@ -155,7 +155,8 @@ class _Choice:
             for node in self.graph.nodes:
                 folds = self._folds(node, made, whole)
                 held[node.name] = self._rows(node, made, held)
-                possible = list(options(self.graph, node, each, made, held[node.name], folds, self.means))
+                possible = list(_options(Place(self.graph, node, each, made, held[node.name], folds,
+                                              self.means)))
                 fast = [option for option in possible if option.layer.cycles <= each]
                 if not fast and folds != (1,):
                     whole.add(self.folding.alike(node.output))
@@ -181,11 +182,17 @@ class _Choice:
               held: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
         """Return the rows that a node must hold of its inputs, as those before it are folded."""
         folds = {name: option.layer.fold for name, option in made.items() if option.layer.fold > 1}
-        addressed = frozenset(name for name, option in made.items() if option.layer.kind == "addressed")
-        key = node.name, addressed, *folds.items()
+        kinds = {name: option.layer.kind for name, option in made.items()}
+        key = node.name, *kinds.items(), *folds.items()
         if key not in self._held:
-            self._held[key] = shortcut_rows(self.graph, node, held, folds, addressed)
+            self._held[key] = shortcut_rows(self.graph, node, held, folds, {
+                name: registry.named(kind) for name, kind in kinds.items()})
         return self._held[key]
+
+
+def _options(place: Place[Node]) -> Iterator[Option]:
+    for kind in registry.serving(place.node, place.graph, place.means):
+        yield from kind.options(place)
 
 
 def _multipliers(made: Mapping[str, Option]) -> int:

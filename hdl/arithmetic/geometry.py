@@ -18,6 +18,10 @@ class Window:
     def taps(self) -> int:
         return self.kernel[0] * self.kernel[1]
 
+    def selects(self, p_in: int) -> int:
+        """Return the steps in which all taps are used, so many in each."""
+        return -(-self.taps // p_in)
+
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         top, left, bottom, right = self.pads
         return ((height + top + bottom - self.kernel[0]) // self.stride[0] + 1,
@@ -37,6 +41,10 @@ class Window:
     def first_row(self, output_row: int) -> int:
         """Return the topmost input row of an output row's window; negative in the top padding."""
         return output_row * self.stride[0] - self.pads[0]
+
+    def last_rows(self, rows: int) -> list[int]:
+        """Return the lowest input row of the window of each of so many output rows, padding counted."""
+        return [self.first_row(row) + self.kernel[0] - 1 for row in range(rows)]
 
     def inside(self, first: int, height: int) -> list[bool]:
         """Return which vertical taps of a window that starts at row :py:`first` lie in the image."""

@@ -63,7 +63,7 @@ class Passing:
     @property
     def selects(self) -> int:
         """Steps of an output."""
-        return -(-self.window.taps // self.p_in)
+        return self.window.selects(self.p_in)
 
     @property
     def kept(self) -> int:

@@ -1,0 +1,102 @@
+"""Additions and concatenations: where branches meet."""
+from abc import abstractmethod
+from collections.abc import Container, Iterator, Sequence
+from itertools import accumulate
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.gen.ir.graph import Add, Concat, Graph
+from headrace.gen.ir.plan import LayerPlan
+from headrace.gen.kinds.kind import Kind, Site
+from headrace.gen.kinds.needs import Needs, complete
+from headrace.gen.kinds.place import BIT_BY_BIT, BURST, N, Option, Place, at_least
+from headrace.hdl.layers import add, concat
+from headrace.hdl.layers.layer import Layer
+
+NARROW, BURST_WIDE = 4, 4
+"""Cycles per output of a pipelined addition, whose digits are then narrow enough for a fast clock, if its
+rows leave in this part of a row's time."""
+
+Turns = npt.NDArray[np.int64]
+"""Of each beat of an operand, in order: the step of the join that takes it."""
+
+
+class Join(Kind[N]):
+    """A layer of several inputs."""
+
+    passes_on = True
+
+    @abstractmethod
+    def starts(self, beats: Sequence[int]) -> tuple[list[int], int]:
+        """Return in which step of a row each operand's turn begins, and the steps of a row.
+
+        ``beats`` are those of a row of each operand.
+        """
+
+    def turns(self, height: int, beats: Sequence[int]) -> list[Turns]:
+        """Return, for each operand, in which step each of its beats is taken."""
+        starts, row = self.starts(beats)
+        return [(np.arange(height)[:, None] * row + np.arange(start, start + count)).ravel()
+                for start, count in zip(starts, beats, strict=True)]
+
+    def needs(self, node: N, graph: Graph, inputs: Sequence[Needs], held: tuple[int, ...],
+              fold: int) -> Needs:
+        early = [index for index, rows in enumerate(held) if rows]
+        height = graph.tensors[node.output].height
+        turns = self.turns(height, [need.shape[1] for need in inputs])
+        return steps(inputs, turns, early).reshape(height, -1)
+
+
+class AddKind(Join[Add]):
+    name, of = "add", Add
+
+    def ports(self, node: Add) -> tuple[str, ...]:
+        return "a", "b"
+
+    def starts(self, beats: Sequence[int]) -> tuple[list[int], int]:
+        return [0] * len(beats), beats[0]
+
+    def options(self, place: Place[Add]) -> Iterator[Option]:
+        y, means = place.y, place.means
+        affordable = place.budget // y.height // y.channels // place.fold
+        longest = BIT_BY_BIT if means.addressed else NARROW if means.pipelined else 0
+        before = [place.made[name] for name in place.node.inputs if name in place.made]
+        steps = min([max(place.steps(affordable // BURST), min(affordable // BURST_WIDE, longest)),
+                     *(each.layer.requantise_steps for each in before if each.bursts)])
+        least = y.channels * place.fold * steps
+        pace = tuple(max(row, least) for row in max(place.paces, key=sum))  # other: held
+        yield place.option(self.name, pace, steps, spread=place.spread, shortcut_rows=place.held,
+                           fold=place.fold)
+
+    def make(self, site: Site[Add], plan: LayerPlan) -> Layer:
+        a, b = site.inputs
+        return add.Add(a=a, b=b, o=site.o, rows=plan.shortcut_rows, steps=plan.requantise_steps,
+                       scaling=site.constants.adds[site.node.name])
+
+
+class ConcatKind(Join[Concat]):
+    name, of = "concat", Concat
+
+    def ports(self, node: Concat) -> tuple[str, ...]:
+        return tuple(f"i{index}" for index in range(len(node.inputs)))
+
+    def starts(self, beats: Sequence[int]) -> tuple[list[int], int]:
+        *starts, row = accumulate(beats, initial=0)
+        return starts, row
+
+    def options(self, place: Place[Concat]) -> Iterator[Option]:
+        row = place.y.channels * place.fold
+        yield place.option(self.name, at_least(row, max(place.paces, key=sum)),
+                           spread=max(place.spread, row), shortcut_rows=place.held, fold=place.fold)
+
+    def make(self, site: Site[Concat], plan: LayerPlan) -> Layer:
+        return concat.Concat(inputs=site.inputs, rows=plan.shortcut_rows)
+
+
+def steps(needs: Sequence[Needs], turns: Sequence[Turns], held: Container[int]) -> npt.NDArray[np.int64]:
+    """Return what each step of a join needs; of operands that are held, whole rows."""
+    found = np.zeros(1 + max(int(turn[-1]) for turn in turns), np.int64)
+    for index, (need, turn) in enumerate(zip(needs, turns, strict=True)):
+        found[turn] = np.maximum(found[turn], (complete(need) if index in held else need).ravel())
+    return np.maximum.accumulate(found)

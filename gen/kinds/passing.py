@@ -1,0 +1,111 @@
+"""Layers whose rows pass a window: depthwise convolutions and pools."""
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from headrace.gen.ir.graph import Conv, Graph, Pool, Window
+from headrace.gen.ir.means import Means
+from headrace.gen.ir.plan import LayerPlan
+from headrace.gen.kinds.kind import Kind, Site
+from headrace.gen.kinds.needs import Needs, reached, whole
+from headrace.gen.kinds.place import Option, Pace, Place, unrollings
+from headrace.gen.kinds.weights import of_lanes
+from headrace.hdl.arithmetic.geometry import PassingGroup, merges, passing_groups
+from headrace.hdl.layers.layer import Layer
+from headrace.hdl.layers.window import Depthwise, MaxPool
+
+W = TypeVar("W", bound=Conv | Pool)
+
+
+class PassingKind(Kind[W]):
+    """A layer that makes each output channel, or some, of one input channel."""
+
+    requantises = True
+
+    def options(self, place: Place[W]) -> Iterator[Option]:
+        window, x, y = place.node.window, place.x, place.y
+        copies = y.channels // x.channels
+        passing, arriving = _arriving(place)
+        evenly = [time for time, each in zip(arriving, passing, strict=True) if each.emits and time]
+        gathered = place.beats * (place.before.together.kernel[0] if place.before else 1)
+        for fold, p_in in place.unrolled(unrollings(window.taps), window.taps * y.channels * y.height):
+            selects, steps = window.selects(p_in), 1
+            if self.requantises:
+                affordable = min(evenly, default=place.budget // y.height) // x.channels // copies // fold
+                steps = place.steps(max(selects, affordable))
+            busy = max(x.channels * copies * fold * max(selects, steps), gathered)
+            times = [max(time, busy if each.emits else gathered)
+                     for time, each in zip(arriving, passing, strict=True)]
+            patience = 0
+            if merges(passing):  # the last row comes with the first of the next frame
+                if sum(times) > place.budget * 7 // 8:
+                    patience = place.budget // y.height // 2
+                times[0], times[-1] = 0, max(times[-1], arriving[0])
+            yield place.option(self.name, _emitted(times, passing), steps, p_in=p_in, patience=patience,
+                               fold=fold, multiplies=self.of is Conv,
+                               chosen=window.kernel[0] * window.reached(y.width // fold))
+
+    def needs(self, node: W, graph: Graph, inputs: Sequence[Needs], held: tuple[int, ...],
+              fold: int) -> Needs:
+        x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
+        needs = whole(reached(inputs[0], node.window.last_rows(y.height)), x.channels)
+        return np.repeat(needs, y.channels // x.channels * fold, axis=1)
+
+
+class DepthwiseKind(PassingKind[Conv]):
+    name, of = "depthwise", Conv
+
+    def suits(self, node: Conv, graph: Graph, means: Means) -> bool:
+        return node.depthwise
+
+    def make(self, site: Site[Conv], plan: LayerPlan) -> Layer:
+        return Depthwise(**of_lanes(site), window=site.node.window, pad=site.x.quantisation.zero_point,
+                         p_in=plan.p_in, requantise_steps=plan.requantise_steps, patience=plan.patience,
+                         paired=plan.paired)
+
+
+class AveragePoolKind(PassingKind[Pool]):
+    name, of = "average-pool", Pool
+
+    def suits(self, node: Pool, graph: Graph, means: Means) -> bool:
+        return node.kind == "average"
+
+    def make(self, site: Site[Pool], plan: LayerPlan) -> Layer:
+        node, constants = site.node, site.constants
+        return Depthwise(i=site.i, o=site.o, window=node.window, pad=site.x.quantisation.zero_point,
+                         p_in=plan.p_in, weights=None, sum=constants.sum_shape(node.name),
+                         scaling=constants.sums[node.name], requantise_steps=plan.requantise_steps,
+                         patience=plan.patience)
+
+
+class MaxPoolKind(PassingKind[Pool]):
+    name, of, requantises = "max-pool", Pool, False
+
+    def suits(self, node: Pool, graph: Graph, means: Means) -> bool:
+        return node.kind == "max"
+
+    def make(self, site: Site[Pool], plan: LayerPlan) -> Layer:
+        return MaxPool(i=site.i, o=site.o, window=site.node.window, p_in=plan.p_in, patience=plan.patience)
+
+
+def _arriving(place: Place[W]) -> tuple[list[PassingGroup], list[int]]:
+    """Return the groups of rows that pass, and the cycles in which each arrives."""
+    together = place.before.together if place.before else Window()
+    overlapping = together.kernel > together.stride
+    passing = passing_groups(place.node.window, place.x.height, together.kernel[0])
+    rows = iter(place.pace)
+    return passing, [next(rows) if overlapping else sum(next(rows) for arrives in each.arrives if arrives)
+                     for each in passing]
+
+
+def _emitted(times: Sequence[int], passing: Sequence[PassingGroup]) -> Pace:
+    """Return the cycles between those groups that make a row, in the last of which the others come."""
+    pace, waited = [], 0
+    for time, each in zip(times, passing, strict=True):
+        waited += time
+        if each.emits:
+            pace.append(waited)
+            waited = 0
+    pace[0] += waited
+    return tuple(pace)

@@ -1,0 +1,22 @@
+"""The weights of a convolution, as its lanes take them."""
+from typing import Any
+
+import numpy.typing as npt
+from amaranth import Shape, signed
+
+from headrace.gen.ir.graph import Conv
+from headrace.gen.kinds.kind import Site
+from headrace.hdl.arithmetic.requantisation import signed_width
+
+
+def weight_shape(weights: npt.NDArray[Any]) -> Shape:
+    """Return the narrowest signed shape that holds every weight."""
+    return signed(signed_width(int(weights.min()), int(weights.max())))
+
+
+def of_lanes(site: Site[Conv]) -> dict[str, Any]:
+    """Return what every layer with weights is made with; channels whose sum has no effect have none."""
+    node, constants = site.node, site.constants
+    weights = node.weight.reshape(len(node.weight), -1) * constants.alive(node.name)[:, None]
+    return dict(i=site.i, o=site.o, weights=weights.tolist(), weight=weight_shape(weights),
+                sum=constants.sum_shape(node.name), scaling=constants.sums[node.name])
