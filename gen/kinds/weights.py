@@ -18,5 +18,5 @@ def of_lanes(site: Site[Conv]) -> dict[str, Any]:
     """Return what every layer with weights is made with; channels whose sum has no effect have none."""
     node, constants = site.node, site.constants
     weights = node.weight.reshape(len(node.weight), -1) * constants.alive(node.name)[:, None]
-    return dict(i=site.i, o=site.o, weights=weights.tolist(), weight=weight_shape(weights),
+    return dict(i=site.i, o=site.o, weights=weights, weight=weight_shape(weights),
                 sum=constants.sum_shape(node.name), scaling=constants.sums[node.name])

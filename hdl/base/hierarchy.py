@@ -5,7 +5,6 @@ In Amaranth's own simulator every component is an ordinary submodule. For a netl
 each of a layer's W identical lanes W times and flatten names into `top.layer.lane17`; there, components are
 placed through a :class:`Hierarchy` instead, which turns them into instances of separately written modules.
 """
-import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,22 +16,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 from joblib import Parallel, delayed
 
+from headrace.hdl.base.component import Portable
+
 WORTH_PROCESSES = 10_000
 """Bits of ports of layers that wait, from which on they are elaborated side by side."""
-
-
-class Portable(wiring.Component):
-    """A component that can be elaborated in another process: pickled, it is the arguments that made it."""
-
-    _arguments: dict[str, Any]
-
-    def __new__(cls, **arguments: Any) -> "Portable":
-        self = super().__new__(cls)
-        self._arguments = arguments
-        return self
-
-    def __reduce__(self) -> Any:
-        return functools.partial(type(self), **self._arguments), ()
 
 
 class Hierarchy:

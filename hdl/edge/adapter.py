@@ -3,7 +3,7 @@ from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from headrace.hdl.base.hierarchy import Portable
+from headrace.hdl.base.component import Portable
 from headrace.hdl.base.rows import RowFormat, counter
 
 

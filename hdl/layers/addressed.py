@@ -110,10 +110,11 @@ class Addressed(Layer):
 
     def rom_words(self) -> list[int]:
         """Return the weights in the order of the steps."""
+        weights = np.asarray(self.weights).tolist()
         if self.serial:
-            return [tap >> bit & 1 for taps in self.weights for bit in reversed(range(self.planes))
+            return [tap >> bit & 1 for taps in weights for bit in reversed(range(self.planes))
                     for tap in taps]
-        return [pack([tap], self.weight.width) for taps in self.weights for tap in taps]
+        return [pack([tap], self.weight.width) for taps in weights for tap in taps]
 
     def model(self, *images: Image) -> Image:
         """Compute a C_out x H_out x W_out image from a C_in x H x W one, bit for bit."""

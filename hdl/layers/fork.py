@@ -6,7 +6,7 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.area.part import Part
-from headrace.hdl.base.hierarchy import Portable
+from headrace.hdl.base.component import Portable
 from headrace.hdl.timing.channel import Channel, Process
 
 

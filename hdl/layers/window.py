@@ -82,7 +82,8 @@ class Depthwise(Layer):
         if self.weights is None:
             return [pack([1] * self.p_in, self.weight.width)]
         return [pack(taps[start:start + self.p_in], self.weight.width)
-                for taps in self.weights for start in range(0, self.window.taps, self.p_in)]
+                for taps in np.asarray(self.weights).tolist()
+                for start in range(0, self.window.taps, self.p_in)]
 
     def model(self, *images: Image) -> Image:
         """Compute a C_out x H_out x W_out image from a C_in x H x W one, bit for bit."""

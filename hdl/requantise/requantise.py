@@ -8,6 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.area.part import Part
+from headrace.hdl.base.component import Component
 from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.lanes.steps import SCALE_STAGES
@@ -19,7 +20,7 @@ from headrace.hdl.timing.channel import Channel, Process, Scheduler
 from headrace.hdl.timing.pipeline import Pipeline, register
 
 
-class Requantise(wiring.Component):
+class Requantise(Component):
     """Turn finished sums into a stream of rows: :class:`Serialise`, then :class:`Scale`.
 
     Parameters

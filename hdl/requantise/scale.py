@@ -3,9 +3,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from amaranth import Module, Mux, Shape, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from headrace.hdl.base.component import Component
 from headrace.hdl.base.hierarchy import place, place_copies
 from headrace.hdl.base.rows import RowFormat, counter, table
 from headrace.hdl.lanes.steps import SCALE_STAGES, Steps
@@ -13,7 +14,7 @@ from headrace.hdl.requantise.scale_lane import TOLD, Digits, ScaleLane, Scaling
 from headrace.hdl.storage.rom import Rom, pack
 
 
-class Scale(wiring.Component):
+class Scale(Component):
     """Requantise a stream of rows: every lane scales, shifts and saturates its operands.
 
     The formula is that of :class:`Requantisation` or :class:`AddRequantisation`.

@@ -1,13 +1,14 @@
 """Several sums, one after another."""
 from amaranth import Module, Mux, Shape, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.area.part import Control, Part, controlled
+from headrace.hdl.base.component import Component
 from headrace.hdl.base.rows import RowFormat, counter
 
 
-class Serialise(wiring.Component):
+class Serialise(Component):
     """Take words of several sums per lane and pass them on one after another, held in registers.
 
     Parameters
