@@ -23,8 +23,8 @@ from headrace.gen.netlist.synthesis import check_rings
 from headrace.gen.system import processes
 from headrace.gen.system.folder import PLAN, replaced
 from headrace.hdl.base.hierarchy import Hierarchy
+from headrace.hdl.base.platform import REGISTERS
 from headrace.hdl.edge.uart import BITS, LEAST
-from headrace.hdl.storage.ring import REGISTERS
 
 _NAME = "board"  # of all files of the build
 _YOSYS_LOG, _NEXTPNR_LOG, _REPORT = f"{_NAME}.rpt", f"{_NAME}.tim", "report.json"

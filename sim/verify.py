@@ -10,9 +10,9 @@ from headrace.gen.ir.graph import Graph, Tensor
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
 from headrace.hdl.base.hierarchy import Hierarchy
+from headrace.hdl.base.platform import REGISTERS
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.network import Network
-from headrace.hdl.storage.ring import REGISTERS
 from headrace.sim import amaranth_run, compiled, reference
 from headrace.sim.beats import Beats, Pattern, Progress, always
 

@@ -10,7 +10,7 @@ from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
 from headrace.gen.netlist.build import build
-from headrace.hdl.storage.ring import REGISTERS
+from headrace.hdl.base.platform import REGISTERS
 from headrace.sim.beats import Pattern, always
 from verilator_bench import Design, Phase
 

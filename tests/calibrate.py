@@ -19,7 +19,7 @@ from headrace.gen.kinds import elaborate
 from headrace.gen.netlist import build
 from headrace.gen.netlist.synthesis import PAIRS, SERIAL, synthesise_modules
 from headrace.gen.planning.planner import plan
-from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS
+from headrace.hdl.base.platform import BLOCKRAM, REGISTERS
 from small_models import branches, every_operator
 
 ROOT = Path(__file__).parents[1]

@@ -14,7 +14,7 @@ from headrace.gen.ir.means import Keep, Means
 from headrace.gen.ir.plan import Plan
 from headrace.gen.netlist.synthesis import PAIRS, SERIAL
 from headrace.gen.planning.planner import default_budget, plan, unrolled
-from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
+from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, REGISTERS
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

@@ -14,7 +14,7 @@ from headrace.gen.estimate.devices import find as device_named
 from headrace.gen.ir.means import Keep
 from headrace.gen.netlist.jobs import BACKENDS
 from headrace.gen.netlist.synthesis import TARGETS
-from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
+from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, REGISTERS
 
 
 def parser(runs: Mapping[str, Callable[[Any], int]]) -> argparse.ArgumentParser:

@@ -26,10 +26,10 @@ from headrace.gen.kinds import elaborate
 from headrace.gen.netlist.resources import Report, Resources
 from headrace.gen.netlist.synthesis import check_rings
 from headrace.hdl.area.part import Part
+from headrace.hdl.base.platform import REGISTERS
 from headrace.hdl.edge.axi import channels_together
 from headrace.hdl.layers.fork import Fork
 from headrace.hdl.network import Network
-from headrace.hdl.storage.ring import REGISTERS
 
 COEFFICIENTS = "estimate.json"
 

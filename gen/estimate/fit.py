@@ -12,7 +12,7 @@ from headrace.gen.ir.plan import Plan
 from headrace.gen.netlist.resources import Resources
 from headrace.gen.netlist.synthesis import PAIRS, SERIAL, check_rings, memory_of
 from headrace.gen.planning.planner import try_plan
-from headrace.hdl.storage.ring import REGISTERS
+from headrace.hdl.base.platform import REGISTERS
 
 _ENDLESS = 1 << 32  # cycles: more than any plan takes
 _CLOSE = 1.02  # budgets that are told apart

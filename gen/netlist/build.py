@@ -9,7 +9,7 @@ from headrace.gen.netlist import verilog
 from headrace.gen.numerics.proof import Proof, prove
 from headrace.gen.system.folder import PLAN, replaced
 from headrace.hdl.base.hierarchy import Hierarchy
-from headrace.hdl.storage.ring import REGISTERS
+from headrace.hdl.base.platform import REGISTERS
 
 PROOF = "proof.json"
 

@@ -15,7 +15,7 @@ from headrace.gen.netlist.jobs import Cache, Workers
 from headrace.gen.netlist.resources import Report, Resources, classify
 from headrace.gen.system import processes
 from headrace.hdl.base.hierarchy import Hierarchy, instance, ports
-from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
+from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, REGISTERS
 
 _XILINX = "scratchpad -set abc9.verify false\nsynth_xilinx -family {} -noiopad -noclkbuf -top {{}}"
 

@@ -19,7 +19,7 @@ from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import LayerPlan, Plan
 from headrace.gen.planning.planner import default_budget, plan, unrolled
 from headrace.hdl.arithmetic.geometry import Window
-from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
+from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, REGISTERS
 from headrace.sim import reference
 from random_models import save
 from random_networks import networks
