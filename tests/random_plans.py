@@ -12,7 +12,7 @@ from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.info import info
 from headrace.gen.ir.means import Keep, Means
 from headrace.gen.ir.plan import Plan
-from headrace.gen.netlist.synthesis import PAIRS, SERIAL
+from headrace.gen.netlist.target import TARGETS
 from headrace.gen.planning.planner import default_budget, plan, unrolled
 from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, REGISTERS
 
@@ -49,9 +49,10 @@ def every_option(draw: Draw) -> Options:
 
 def planned(graph: Graph, options: Options) -> Plan:
     """Plan as asked, or as near to it as is small enough to simulate."""
-    paired = options.target in PAIRS
+    target = TARGETS.get(options.target)
+    paired = target is not None and target.pairs
     means = Means(fold=options.fold, keep=options.keep, rings=options.rings, pipelined=options.pipelined,
-                  serial=options.target in SERIAL)
+                  serial=target is not None and target.serial)
     if options.speed == "unrolled" and info(graph).weights <= MOST_UNROLLED:
         return unrolled(graph, paired=paired, pipelined=options.pipelined)
     if options.speed == "slowest":

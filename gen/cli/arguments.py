@@ -13,7 +13,7 @@ from headrace.boards.top import BAUD
 from headrace.gen.estimate.devices import find as device_named
 from headrace.gen.ir.means import Keep
 from headrace.gen.netlist.jobs import BACKENDS
-from headrace.gen.netlist.synthesis import TARGETS
+from headrace.gen.netlist.target import TARGETS
 from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, REGISTERS
 
 

@@ -13,15 +13,14 @@ from headrace.gen.cli import report
 from headrace.gen.cli.arguments import parser
 from headrace.gen.cli.progress import of_a_simulation, of_things
 from headrace.gen.estimate.estimate import estimate
-from headrace.gen.estimate.families import FAMILIES
 from headrace.gen.estimate.fit import fit, usage
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.info import info
 from headrace.gen.ir.means import Means
+from headrace.gen.netlist import target as targets
 from headrace.gen.netlist.build import build
 from headrace.gen.netlist.jobs import Workers
-from headrace.gen.netlist.synthesis import PAIRS, SERIAL
 from headrace.gen.numerics.proof import prove
 from headrace.gen.planning.planner import plan, unrolled
 from headrace.gen.planning.table import plan_table
@@ -81,12 +80,14 @@ def _info(options: Any) -> int:
     return 0
 
 
-def _target(options: Any) -> str | None:
-    if options.fit and options.target not in (None, options.fit.target):
+def _target(options: Any) -> targets.Target | None:
+    if options.fit and options.target not in (None, options.fit.target.name):
         raise HeadraceError(f"--fit {options.fit.name} is of target {options.fit.target}, "
                             f"not of --target {options.target}")
-    target: str | None = options.fit.target if options.fit else options.target
-    return target
+    if options.fit:
+        target: targets.Target = options.fit.target
+        return target
+    return targets.find(options.target) if options.target else None
 
 
 def _planned(options: Any, graph: Any) -> Any:
@@ -96,17 +97,17 @@ def _planned(options: Any, graph: Any) -> Any:
         for name in filter(given.get, given):
             raise HeadraceError("--unroll full gives each column a lane and each layer its own rows; it does "
                                 f"not go with {name}")
-        return unrolled(graph, paired=target in PAIRS, pipelined=options.pipeline)
+        return unrolled(graph, paired=target is not None and target.pairs, pipelined=options.pipeline)
     return _fitted(options, graph, options.fit, target)
 
 
-def _fitted(options: Any, graph: Any, device: Any, target: str | None) -> Any:
+def _fitted(options: Any, graph: Any, device: Any, target: targets.Target | None) -> Any:
     """Plan for a device, or for a number of cycles."""
     means = Means(fold=options.fold, keep=options.keep, rings=options.rings, pipelined=options.pipeline,
-                  serial=target in SERIAL)
+                  serial=target is not None and target.serial)
     if device:
         return fit(graph, device, means)
-    return plan(graph, cycles=options.cycles, paired=target in PAIRS, means=means)
+    return plan(graph, cycles=options.cycles, paired=target is not None and target.pairs, means=means)
 
 
 def _plan(options: Any) -> int:
@@ -116,7 +117,9 @@ def _plan(options: Any) -> int:
         from headrace.gen.planning.picture import draw
         draw(graph, layout, options.picture)
     table = plan_table(graph, layout)
-    costs = estimate(graph, layout, target=target, rings=options.rings) if target in FAMILIES else None
+    costs = None
+    if target is not None and target.primitives is not None:
+        costs = estimate(graph, layout, target=target, rings=options.rings)
     content = table.to_json() | _rate(options, layout)
     if costs is not None:
         content["estimate"] = costs.to_json()
