@@ -22,7 +22,6 @@ from headrace.gen.netlist import tools, verilog
 from headrace.gen.system import processes
 from headrace.gen.system.folder import PLAN, replaced
 from headrace.hdl.base.hierarchy import Hierarchy
-from headrace.hdl.base.platform import REGISTERS
 from headrace.hdl.edge.uart import BITS, LEAST
 
 _NAME = "board"  # of all files of the build
@@ -50,7 +49,6 @@ class Settings:
     clock: float | None = None
     baud: int = BAUD
     seed: int = 1
-    rings: str = REGISTERS
     nextpnr: tuple[str, ...] = ()  # further arguments
 
 
@@ -130,7 +128,7 @@ def bitstream(graph: Graph, plan: Plan, board: Board, folder: Path, *, settings:
 def _prepare(graph: Graph, plan: Plan, board: Board, settings: Settings,
              work: Path) -> tuple[list[list[str]], float]:
     """Write what the tools read; return their command lines and the clock in MHz."""
-    board.device.target.check_rings(settings.rings)
+    board.device.target.check_rings(plan.rings)
     platform = board.platform()
     clock: float = platform.default_clk_frequency / 1e6
     if settings.clock is not None:
@@ -138,7 +136,7 @@ def _prepare(graph: Graph, plan: Plan, board: Board, settings: Settings,
         platform.add_file("pll.v", source)
     _check_line(graph, plan, clock * 1e6, settings.baud)
     serial = SerialTop(axi=elaborate.axi_top(graph, plan), clock=clock * 1e6, baud=settings.baud)
-    hierarchy = Hierarchy(rings=settings.rings)
+    hierarchy = Hierarchy(rings=plan.rings)
     hierarchy.build(serial, name=SERIAL)
     platform.add_file("network.il", "\n".join(verilog.rtlil(hierarchy, hierarchy.modules)))
     build = platform.prepare(

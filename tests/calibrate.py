@@ -56,7 +56,7 @@ def calibrate(target: Target, jobs: int) -> dict[str, Any]:
             for paired in ([True, False] if target.pairs and rings == REGISTERS else [False]):
                 means = Means(rings=rings, serial=target.serial)
                 planned = plan(graph, cycles=cycles, paired=paired, means=means)
-                netlist = build.netlist(graph, planned, rings=rings)
+                netlist = build.netlist(graph, planned)
                 made = synthesise_modules(netlist, target=target, jobs=jobs)
                 parts = all_parts(elaborate.network(graph, planned), rings)
                 found[name + " paired" * paired] = samples(parts, made, target.estimated())

@@ -54,7 +54,7 @@ def planned(graph: Graph, options: Options) -> Plan:
     means = Means(fold=options.fold, keep=options.keep, rings=options.rings, pipelined=options.pipelined,
                   serial=target is not None and target.serial)
     if options.speed == "unrolled" and info(graph).weights <= MOST_UNROLLED:
-        return unrolled(graph, paired=paired, pipelined=options.pipelined)
+        return unrolled(graph, paired=paired, pipelined=options.pipelined, rings=options.rings)
     if options.speed == "slowest":
         slowest = plan(graph, cycles=1 << 32, paired=paired, means=means)
         if slowest.cycles_per_frame <= MOST_CYCLES:

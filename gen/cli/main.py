@@ -97,7 +97,8 @@ def _planned(options: Any, graph: Any) -> Any:
         for name in filter(given.get, given):
             raise HeadraceError("--unroll full gives each column a lane and each layer its own rows; it does "
                                 f"not go with {name}")
-        return unrolled(graph, paired=target is not None and target.pairs, pipelined=options.pipeline)
+        return unrolled(graph, paired=target is not None and target.pairs, pipelined=options.pipeline,
+                        rings=options.rings)
     return _fitted(options, graph, options.fit, target)
 
 
@@ -119,7 +120,7 @@ def _plan(options: Any) -> int:
     table = plan_table(graph, layout)
     costs = None
     if target is not None and target.primitives is not None:
-        costs = estimate(graph, layout, target=target, rings=options.rings)
+        costs = estimate(graph, layout, target=target)
     content = table.to_json() | _rate(options, layout)
     if costs is not None:
         content["estimate"] = costs.to_json()
@@ -152,7 +153,7 @@ def _proof(options: Any) -> int:
 def _build(options: Any) -> int:
     graph = load(options.model, options.cut)
     layout = _planned(options, graph)
-    files, proof = build(graph, layout, options.output, rings=options.rings)
+    files, proof = build(graph, layout, options.output)
     streams.say("\n".join([f"{options.output}: {len(files)} Verilog files, plan.json, proof.json",
                            report.proof_summary(proof), *report.host_line(graph.host),
                            *_rate_lines(options, layout)]))
@@ -248,7 +249,7 @@ def _synth(options: Any) -> int:
     layout = _planned(options, graph)
     with of_things(f"synthesising for {target}") as progress:
         workers = Workers(options.backend, options.jobs, options.scheduler)
-        resources = synthesise(netlist(graph, layout, rings=options.rings), target=target, workers=workers,
+        resources = synthesise(netlist(graph, layout), target=target, workers=workers,
                                progress=progress)
     _show(options, resources.to_json() | _rate(options, layout), lambda: report.with_lines(
         report.synthesis_table(resources, options.fit), _rate_lines(options, layout)))
@@ -260,7 +261,7 @@ def _bitstream(options: Any) -> int:
     graph, board = load(options.model, options.cut), options.board
     device = board.room if options.fit else None
     layout = _fitted(options, graph, device, board.device.target)
-    settings = Settings(clock=options.clock, baud=options.baud, seed=options.seed, rings=options.rings,
+    settings = Settings(clock=options.clock, baud=options.baud, seed=options.seed,
                         nextpnr=tuple(options.nextpnr_args))
     with of_things(f"making a bitstream for {board.title}") as progress:
         made = bitstream(graph, layout, board, options.output, settings=settings, progress=progress)

@@ -88,15 +88,15 @@ def _in_luts(family: Primitives, depth: int, columns: int) -> dict[str, float]:
     return {"one": 1, "columns": columns, "luts": columns * (luts - 1)}
 
 
-def estimate(graph: Graph, plan: Plan, *, target: Target, rings: str = REGISTERS) -> Report:
+def estimate(graph: Graph, plan: Plan, *, target: Target) -> Report:
     """Estimate what `headrace synth` reports of a plan.
 
     Raises
     ------
     :exc:`HeadraceError`
-        If there is no estimate for the target.
+        If there is no estimate for the target, or it has no memory for the plan's rings.
     """
-    return estimate_network(elaborate.network(graph, plan), target=target, rings=rings)
+    return estimate_network(elaborate.network(graph, plan), target=target, rings=plan.rings)
 
 
 def estimate_network(network: Network, *, target: Target, rings: str = REGISTERS) -> Report:

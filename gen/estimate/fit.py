@@ -68,7 +68,7 @@ def fit(graph: Graph, device: Device, means: Means = Means()) -> Plan:  # noqa: 
     search = _Search(graph, device, replace(means, serial=device.target.serial))
     best, total = search.smallest()
     if not fits(total, device):
-        raise HeadraceError("; ".join(_statement(graph, best, total, device, means.rings)))
+        raise HeadraceError("; ".join(_statement(graph, best, total, device)))
     least, most = 1.0, best.cycles_per_frame
     while most / least > _CLOSE:
         budget = int(sqrt(least * most))
@@ -121,7 +121,7 @@ class _Search:
         return try_plan(self.graph, cycles, paired, self.means)
 
     def _total(self, made: Plan) -> Resources:
-        return estimate(self.graph, made, target=self.device.target, rings=self.means.rings).total
+        return estimate(self.graph, made, target=self.device.target).total
 
 
 def _excess(total: Resources, device: Device) -> float:
@@ -129,12 +129,12 @@ def _excess(total: Resources, device: Device) -> float:
     return max(use.part for use in usage(total, device))
 
 
-def _statement(graph: Graph, smallest: Plan, total: Resources, device: Device,
-               rings: str) -> Iterator[str]:
+def _statement(graph: Graph, smallest: Plan, total: Resources, device: Device) -> Iterator[str]:
     lacking = ", ".join(str(use) for use in usage(total, device) if not use.fits)
     yield (f"{graph.name} needs at least {lacking} on {device.name} by estimate, in its smallest plan, of "
            f"{smallest.cycles_per_frame:,.0f} cycles per frame")
-    if rings == REGISTERS and not all(use.fits for use in usage(total, device) if use.name != "DSPs"):
+    only_dsps = all(use.fits for use in usage(total, device) if use.name != "DSPs")
+    if smallest.rings == REGISTERS and not only_dsps:
         yield f"rings of memory take less (--rings {device.target.ring_memory})"
     holding = [other.name for other in DEVICES if other.target == device.target and fits(total, other)]
     yield (f"it fits {', '.join(holding)}" if holding

@@ -80,8 +80,8 @@ def test_rows_in_block_ram(tmp_path: Path) -> None:
     graph = load(every_operator(tmp_path / "model.onnx"))
     layout = plan(graph, cycles=100_000, means=Means(rings="blockram", serial=True))
     assert any(layer.serial for layer in layout.layers.values())
-    made = synthesise(build.netlist(graph, layout, rings="blockram"), target=ICE40)
-    guess = estimate(graph, layout, target=ICE40, rings="blockram")
+    made = synthesise(build.netlist(graph, layout), target=ICE40)
+    guess = estimate(graph, layout, target=ICE40)
     for name, layer in made.layers.items():
         found = guess.layers[name]
         assert (found.writable_memories, found.rom_bits) == (layer.writable_memories, layer.rom_bits), name
@@ -148,7 +148,7 @@ def test_fit_in_block_ram(digits: Graph) -> None:
     device = find("hx8k")
     best = fit(digits, device, means=Means(rings="blockram"))
     serial = [layer.serial for layer in best.layers.values() if layer.multipliers]
-    assert any(serial) and fits(estimate(digits, best, target=ICE40, rings="blockram").total, device)
+    assert any(serial) and fits(estimate(digits, best, target=ICE40).total, device)
     with pytest.raises(HeadraceError, match=r"needs at least [\d,]+ logic cells of 5,280 .* on iCE40UP5K"):
         fit(digits, find("up5k"), means=Means(rings="blockram"))
 

@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from distributed import LocalCluster
 from headrace.gen.estimate.estimate import estimate
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.means import Means
 from headrace.gen.netlist import build, synthesis, verilog, yosys
 from headrace.gen.netlist.jobs import Workers
 from headrace.gen.netlist.resources import Report, Resources
@@ -20,6 +22,7 @@ from headrace.gen.netlist.synthesis import synthesise
 from headrace.gen.netlist.target import ECP5, ICE40, TARGETS, XC7, Target, find
 from headrace.gen.planning.planner import plan
 from headrace.hdl.base.hierarchy import Hierarchy, place
+from headrace.hdl.base.platform import LUTRAM
 from headrace.hdl.lanes.lane import MacLane
 from headrace.hdl.lanes.pair import LanePair
 from lane_costs import PAIRS, cost
@@ -51,12 +54,13 @@ def test_rings_of_lut_memory(small: Path, target: Target, close: float) -> None:
     graph = load(small)
     layout = plan(graph, cycles=6000)
     registers = synthesise(build.netlist(graph, layout), target=target).total
-    memories = synthesise(build.netlist(graph, layout, rings="lutram"), target=target).total
+    in_memories = replace(layout, rings=LUTRAM)
+    memories = synthesise(build.netlist(graph, in_memories), target=target).total
     assert registers.lutram == 0 and not memories.other
     assert 0 < memories.lutram < memories.lut
     assert memories.writable_memories > 0
     assert target != ECP5 or memories.ff < registers.ff  # the 7 series' registers are LUTs, too
-    estimated = estimate(graph, layout, target=target, rings="lutram").total
+    estimated = estimate(graph, in_memories, target=target).total
     assert estimated.lutram == pytest.approx(memories.lutram, rel=close)
 
 
@@ -64,7 +68,7 @@ def test_no_lut_memory(small: Path) -> None:
     graph = load(small)
     message = "^target ice40 has no memory made of LUTs: rings must be registers or blockram$"
     with pytest.raises(HeadraceError, match=message):
-        synthesise(build.netlist(graph, plan(graph, cycles=6000), rings="lutram"), target=ICE40)
+        synthesise(build.netlist(graph, plan(graph, cycles=6000, means=Means(rings=LUTRAM))), target=ICE40)
 
 
 @pytest.mark.parametrize("target", PAIRS, ids=str)
