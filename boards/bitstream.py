@@ -19,12 +19,10 @@ from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
 from headrace.gen.netlist import tools, verilog
-from headrace.gen.netlist.synthesis import check_rings
 from headrace.gen.system import processes
 from headrace.gen.system.folder import PLAN, replaced
 from headrace.hdl.base.hierarchy import Hierarchy
 from headrace.hdl.edge.uart import BITS, LEAST
-from headrace.hdl.storage.ring import REGISTERS
 
 _NAME = "board"  # of all files of the build
 _YOSYS_LOG, _NEXTPNR_LOG, _REPORT = f"{_NAME}.rpt", f"{_NAME}.tim", "report.json"
@@ -36,8 +34,6 @@ FIGURES = "figures.json"
 LOGIC_PS = 6_000
 """Time that abc9 gives the logic between two registers: half of what it takes, the rest is wires."""
 
-# Whether to flatten before synthesis depends on the design: docs/boards.md has figures.
-_SYNTHESIS = {"ecp5": "-noflatten", "ice40": ""}
 _BEFORE_SYNTHESIS = f"""
 hierarchy -top {_NAME}
 proc
@@ -53,7 +49,6 @@ class Settings:
     clock: float | None = None
     baud: int = BAUD
     seed: int = 1
-    rings: str = REGISTERS
     nextpnr: tuple[str, ...] = ()  # further arguments
 
 
@@ -133,7 +128,7 @@ def bitstream(graph: Graph, plan: Plan, board: Board, folder: Path, *, settings:
 def _prepare(graph: Graph, plan: Plan, board: Board, settings: Settings,
              work: Path) -> tuple[list[list[str]], float]:
     """Write what the tools read; return their command lines and the clock in MHz."""
-    check_rings(settings.rings, board.device.target)
+    board.device.target.check_rings(plan.rings)
     platform = board.platform()
     clock: float = platform.default_clk_frequency / 1e6
     if settings.clock is not None:
@@ -141,12 +136,12 @@ def _prepare(graph: Graph, plan: Plan, board: Board, settings: Settings,
         platform.add_file("pll.v", source)
     _check_line(graph, plan, clock * 1e6, settings.baud)
     serial = SerialTop(axi=elaborate.axi_top(graph, plan), clock=clock * 1e6, baud=settings.baud)
-    hierarchy = Hierarchy(rings=settings.rings)
+    hierarchy = Hierarchy(rings=plan.rings)
     hierarchy.build(serial, name=SERIAL)
     platform.add_file("network.il", "\n".join(verilog.rtlil(hierarchy, hierarchy.modules)))
     build = platform.prepare(
         BoardTop(pll=settings.clock is not None), _NAME, emit_src=False,
-        synth_opts=_SYNTHESIS[board.device.target], script_after_read=_BEFORE_SYNTHESIS,
+        synth_opts="" if board.device.target.flat else "-noflatten", script_after_read=_BEFORE_SYNTHESIS,
         nextpnr_opts=["--report", _REPORT, "--timing-allow-fail", "--seed", str(settings.seed),
                       *settings.nextpnr])
     build.extract(work)

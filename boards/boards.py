@@ -6,6 +6,7 @@ from typing import Any
 from headrace.gen.estimate.devices import Device
 from headrace.gen.estimate.devices import find as device_named
 from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.netlist.target import ECP5
 
 LINK_LUTS, LINK_FLIP_FLOPS = 480, 200
 """What the serial link takes: 463 to 471 and 193 to 194, with yosys."""
@@ -32,7 +33,7 @@ class Board:
     @property
     def has_pll(self) -> bool:
         """Whether the clock can be another than the oscillator's."""
-        return self.device.target == "ecp5"
+        return self.device.target == ECP5
 
     def platform(self) -> Any:
         """Return a new platform, which takes one design.

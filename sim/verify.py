@@ -10,9 +10,9 @@ from headrace.gen.ir.graph import Graph, Tensor
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
 from headrace.hdl.base.hierarchy import Hierarchy
+from headrace.hdl.base.platform import REGISTERS
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.network import Network
-from headrace.hdl.storage.ring import REGISTERS
 from headrace.sim import amaranth_run, compiled, reference
 from headrace.sim.beats import Beats, Pattern, Progress, always
 
@@ -113,21 +113,21 @@ class Hardware:
 
     Parameters
     ----------
-    rings : :class:`str` or None
-        What rings are made of, as `build` writes them; None for rings that are simulated fast. In Amaranth's
-        simulator they are registers.
+    fast_rings : :class:`bool`
+        Describe rings so that they are simulated fast; if not, as `build` writes them, of what the plan says.
+        In Amaranth's simulator they are registers.
     optimise : :class:`bool`
         Compile for a long run.
     """
 
-    def __init__(self, graph: Graph, plan: Plan, *, engine: Engine = "cxxrtl", rings: str | None = None,
+    def __init__(self, graph: Graph, plan: Plan, *, engine: Engine = "cxxrtl", fast_rings: bool = True,
                  optimise: bool = True) -> None:
         self._graph, self._plan = graph, plan
         self._network = elaborate.network(graph, plan)
         self._streams = self._network.streams()
         self._compiled: compiled.Simulation | None = None
         if engine == "cxxrtl":
-            hierarchy = Hierarchy(fast_rings=rings is None, rings=rings or REGISTERS)
+            hierarchy = Hierarchy(fast_rings=fast_rings, rings=REGISTERS if fast_rings else plan.rings)
             hierarchy.build(self._network, probes=probes(self._network))
             self._compiled = compiled.compile(hierarchy, optimise=optimise)
 

@@ -10,7 +10,6 @@ from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
 from headrace.gen.netlist.build import build
-from headrace.hdl.storage.ring import REGISTERS
 from headrace.sim.beats import Pattern, always
 from verilator_bench import Design, Phase
 
@@ -31,8 +30,8 @@ class Subject:
                       options=options)
 
 
-def subject(graph: Graph, layout: Plan, folder: Path, rings: str = REGISTERS) -> Subject:
-    return Subject(Judge(graph), layout, build(graph, layout, folder, rings=rings)[0])
+def subject(graph: Graph, layout: Plan, folder: Path) -> Subject:
+    return Subject(Judge(graph), layout, build(graph, layout, folder)[0])
 
 
 def closed(beats: list[Beat]) -> list[Beat]:

@@ -12,18 +12,18 @@ from typing import Any
 
 from headrace.gen.estimate.calibrate import Sample, fit, samples
 from headrace.gen.estimate.estimate import COEFFICIENTS, all_parts
-from headrace.gen.estimate.families import FAMILIES, family
 from headrace.gen.importer.load import load
 from headrace.gen.ir.means import Means
 from headrace.gen.kinds import elaborate
 from headrace.gen.netlist import build
-from headrace.gen.netlist.synthesis import PAIRS, SERIAL, synthesise_modules
+from headrace.gen.netlist.synthesis import synthesise_modules
+from headrace.gen.netlist.target import TARGETS, Target, find
 from headrace.gen.planning.planner import plan
-from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS
+from headrace.hdl.base.platform import BLOCKRAM, REGISTERS
 from small_models import branches, every_operator
 
 ROOT = Path(__file__).parents[1]
-TABLE = ROOT / "gen" / COEFFICIENTS
+TABLE = ROOT / "gen/estimate" / COEFFICIENTS
 SHARED = ROOT / "../shared/models"
 DIGITS = ROOT / "models/digits.onnx"
 NETWORKS = {
@@ -47,19 +47,19 @@ def networks(folder: Path) -> Iterator[tuple[str, Path, int | None, str]]:
         yield name, DIGITS, cycles, BLOCKRAM
 
 
-def calibrate(target: str, jobs: int) -> dict[str, Any]:
+def calibrate(target: Target, jobs: int) -> dict[str, Any]:
     """Return coefficients, and for each network what yosys made and what is estimated."""
     found: dict[str, list[Sample]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, file, cycles, rings in networks(Path(folder)):
             graph = load(file)
-            for paired in ([True, False] if target in PAIRS and rings == REGISTERS else [False]):
-                means = Means(rings=rings, serial=target in SERIAL)
+            for paired in ([True, False] if target.pairs and rings == REGISTERS else [False]):
+                means = Means(rings=rings, serial=target.serial)
                 planned = plan(graph, cycles=cycles, paired=paired, means=means)
-                netlist = build.netlist(graph, planned, rings=rings)
+                netlist = build.netlist(graph, planned)
                 made = synthesise_modules(netlist, target=target, jobs=jobs)
                 parts = all_parts(elaborate.network(graph, planned), rings)
-                found[name + " paired" * paired] = samples(parts, made, family(target))
+                found[name + " paired" * paired] = samples(parts, made, target.estimated())
                 print(f"{target}: {name}{' paired' * paired} synthesised", flush=True)
     return table(found)
 
@@ -82,11 +82,12 @@ def table(found: dict[str, list[Sample]]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", default=list(FAMILIES))
+    parser.add_argument("targets", nargs="*", metavar="TARGET", default=[
+        name for name, target in TARGETS.items() if target.primitives is not None])
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     for target in options.targets:
-        made = calibrate(target, options.jobs)
+        made = calibrate(find(target), options.jobs)
         everything = json.loads(TABLE.read_text()) if TABLE.exists() else {}
         TABLE.write_text(json.dumps(everything | {target: made}, indent=1, sort_keys=True) + "\n")
         for name, figures in made["networks"].items():

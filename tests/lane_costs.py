@@ -6,11 +6,13 @@ from amaranth import Module, signed, unsigned
 from amaranth.lib import wiring
 
 from headrace.gen.netlist.resources import Resources
-from headrace.gen.netlist.synthesis import PAIRS, synthesise
+from headrace.gen.netlist.synthesis import synthesise
+from headrace.gen.netlist.target import TARGETS, Target
 from headrace.hdl.base.hierarchy import Hierarchy, place
 from headrace.hdl.lanes.lane import MacLane
 from headrace.hdl.lanes.pair import LanePair
 
+PAIRS = [target for target in TARGETS.values() if target.pairs]
 SHAPES = [(*unrolled, depth) for unrolled in ((1, 1), (1, 4), (4, 1), (9, 2)) for depth in (1, 6)]
 
 
@@ -28,7 +30,7 @@ class Layer(wiring.Component):
         return m
 
 
-def cost(kind: Any, target: str, *, p_in: int, p_out: int, depth: int, **more: Any) -> Resources:
+def cost(kind: Any, target: Target, *, p_in: int, p_out: int, depth: int, **more: Any) -> Resources:
     hierarchy = Hierarchy()
     hierarchy.build(Layer(kind(x=unsigned(8), weight=signed(8), sum=signed(24), operands=p_in, p_in=p_in,
                                p_out=p_out, depth=depth, **more)))

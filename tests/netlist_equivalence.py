@@ -23,6 +23,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.gen.netlist import synthesis, verilog, yosys
+from headrace.gen.netlist.target import find
 from headrace.hdl.base.hierarchy import Hierarchy, place
 from headrace.sim.compiled import compiler
 
@@ -140,7 +141,7 @@ def compare(components: Mapping[str, Any], target: str, *, cycles: int, high: Ma
 
 def synthesise(hierarchy: Hierarchy, target: str, *, flat: bool = False) -> str:
     """Return the RTLIL of the netlist that a target's script makes, without the models of its cells."""
-    commands = "\n".join(synthesis.commands(target, "top"))
+    commands = "\n".join(synthesis.commands(find(target), "top"))
     if flat:
         commands = commands.replace(" -noflatten", "")
     return yosys.run("\n".join([

@@ -1,7 +1,7 @@
 """Random options: everything that a user may ask of a plan, together."""
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Literal
 
@@ -12,9 +12,10 @@ from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.info import info
 from headrace.gen.ir.means import Keep, Means
 from headrace.gen.ir.plan import Plan
-from headrace.gen.netlist.synthesis import PAIRS, SERIAL
-from headrace.gen.planning.planner import default_budget, plan, unrolled
-from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
+from headrace.gen.netlist.target import TARGETS
+from headrace.gen.planning.planner import default_budget
+from headrace.gen.request import Request
+from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, REGISTERS
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -49,25 +50,26 @@ def every_option(draw: Draw) -> Options:
 
 def planned(graph: Graph, options: Options) -> Plan:
     """Plan as asked, or as near to it as is small enough to simulate."""
-    paired = options.target in PAIRS
-    means = Means(fold=options.fold, keep=options.keep, rings=options.rings, pipelined=options.pipelined,
-                  serial=options.target in SERIAL)
+    target = TARGETS[options.target] if options.target else None
     if options.speed == "unrolled" and info(graph).weights <= MOST_UNROLLED:
-        return unrolled(graph, paired=paired, pipelined=options.pipelined)
+        plain = Means(rings=options.rings, pipelined=options.pipelined)
+        return Request(unroll=True, target=target, means=plain).plan(graph)
+    request = Request(target=target, means=Means(
+        fold=options.fold, keep=options.keep, rings=options.rings, pipelined=options.pipelined))
     if options.speed == "slowest":
-        slowest = plan(graph, cycles=1 << 32, paired=paired, means=means)
+        slowest = replace(request, cycles=1 << 32).plan(graph)
         if slowest.cycles_per_frame <= MOST_CYCLES:
             return slowest
     speed = options.speed if isinstance(options.speed, float) else _SPEEDS[options.speed]
     cycles = int(min(default_budget(graph) / speed, MOST_CYCLES))
-    return as_fast(graph, max(cycles, 1), paired, means)
+    return as_fast(graph, replace(request, cycles=max(cycles, 1)))
 
 
-def as_fast(graph: Graph, cycles: int, paired: bool, means: Means) -> Plan:
-    """Plan for so many cycles per frame, or for as many more as the planner's refusal names."""
+def as_fast(graph: Graph, request: Request) -> Plan:
+    """Plan as asked, or for as many more cycles as the planner's refusal names."""
     try:
-        return plan(graph, cycles=cycles, paired=paired, means=means)
+        return request.plan(graph)
     except HeadraceError as error:
         least = re.search(r"allow at least (\d+)$", str(error))
         assert least is not None, error
-        return plan(graph, cycles=int(least[1]), paired=paired, means=means)
+        return replace(request, cycles=int(least[1])).plan(graph)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.gen.estimate.estimate import Mapped, mapped
-from headrace.gen.estimate.families import Family
+from headrace.gen.netlist.primitives import Primitives
 from headrace.gen.netlist.resources import Resources
 from headrace.hdl.area.part import Part
 
@@ -27,7 +27,7 @@ class Sample:
 
 
 def samples(layers: Iterable[tuple[str, Sequence[Part]]], made: Mapping[str, Resources],
-            family: Family) -> list[Sample]:
+            family: Primitives) -> list[Sample]:
     """Match the parts of a netlist with its synthesised modules, by name."""
     return [Sample(name, mapped(part, family), made[name], part.copies)
             for layer, found in layers for part in found if (name := module(layer, part)) in made]

@@ -3,6 +3,7 @@ import re
 from dataclasses import dataclass
 
 from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.netlist.target import ECP5, GOWIN, ICE40, XC7, XCUP, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,7 @@ class Device:
 
     name: str
     family: str
-    target: str  # of `headrace synth`
+    target: Target
     lut: int
     ff: int
     dsp: int
@@ -32,20 +33,20 @@ class Device:
 
 
 def _ecp5(size: int, *, lut: int, dsp: int, bram: int) -> Device:
-    return Device(name=f"LFE5U-{size}", family="ECP5", target="ecp5", lut=lut, ff=lut, dsp=dsp, bram=bram,
+    return Device(name=f"LFE5U-{size}", family="ECP5", target=ECP5, lut=lut, ff=lut, dsp=dsp, bram=bram,
                   bram_kbit=18, source="Lattice FPGA-DS-02012", aliases=(f"ecp5-{size}",))
 
 
-def _xilinx(name: str, family: str, target: str, source: str, *, lut: int, dsp: int, bram: int,
+def _xilinx(name: str, family: str, target: Target, source: str, *, lut: int, dsp: int, bram: int,
             aliases: tuple[str, ...] = ()) -> Device:
     return Device(name=name, family=family, target=target, lut=lut, ff=2 * lut, dsp=dsp, bram=bram,
                   bram_kbit=36, source=source, aliases=aliases)
 
 
-_ARTIX = ("Artix-7", "xc7", "AMD DS180")
-_KINTEX = ("Kintex-7", "xc7", "AMD DS180")
-_ZYNQ = ("Zynq UltraScale+", "xcup", "AMD DS891")
-_VIRTEX = ("Virtex UltraScale+", "xcup", "AMD DS890")
+_ARTIX = ("Artix-7", XC7, "AMD DS180")
+_KINTEX = ("Kintex-7", XC7, "AMD DS180")
+_ZYNQ = ("Zynq UltraScale+", XCUP, "AMD DS891")
+_VIRTEX = ("Virtex UltraScale+", XCUP, "AMD DS890")
 
 # As nextpnr packs digits with its rows in block RAM (docs/boards.md): some carries take a cell of their own,
 # and a third of the flip-flops, which no LUT feeds. Where rings are registers, more of them do.
@@ -56,11 +57,11 @@ DEVICES: tuple[Device, ...] = (
     _ecp5(25, lut=24_288, dsp=28, bram=56),
     _ecp5(45, lut=43_848, dsp=72, bram=108),
     _ecp5(85, lut=83_640, dsp=156, bram=208),
-    Device(name="iCE40UP5K", family="iCE40", target="ice40", lut=5_280, ff=5_280, dsp=8, bram=30, bram_kbit=4,
+    Device(name="iCE40UP5K", family="iCE40", target=ICE40, lut=5_280, ff=5_280, dsp=8, bram=30, bram_kbit=4,
            source="Lattice FPGA-DS-02008", aliases=("up5k",), cells=ICE40_CELLS),
-    Device(name="iCE40HX8K", family="iCE40", target="ice40", lut=7_680, ff=7_680, dsp=0, bram=32, bram_kbit=4,
+    Device(name="iCE40HX8K", family="iCE40", target=ICE40, lut=7_680, ff=7_680, dsp=0, bram=32, bram_kbit=4,
            source="Lattice FPGA-DS-02029", aliases=("hx8k",), cells=ICE40_CELLS),
-    Device(name="GW5AST-138", family="Gowin Arora V", target="gowin", lut=138_240, ff=138_240, dsp=298,
+    Device(name="GW5AST-138", family="Gowin Arora V", target=GOWIN, lut=138_240, ff=138_240, dsp=298,
            bram=340, bram_kbit=18, source="Gowin DS1104", aliases=("gw5a-138", "gw5at-138")),
     _xilinx("XC7A35T", *_ARTIX, lut=20_800, dsp=90, bram=50),
     _xilinx("XC7A100T", *_ARTIX, lut=63_400, dsp=240, bram=135),

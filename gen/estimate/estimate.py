@@ -1,7 +1,7 @@
 """What each layer of a plan will cost on an FPGA, without synthesis.
 
 Flip-flops, DSPs, block RAMs and ROM bits follow from the parameters of the gateware and the rules of
-:mod:`headrace.gen.estimate.families`. LUTs are a sum of features, weighed with coefficients that `make
+:mod:`headrace.gen.estimate.mapping`. LUTs are a sum of features, weighed with coefficients that `make
 calibrate` fits to what yosys makes of the modules of many layers; they are in estimate.json beside this file.
 """
 import json
@@ -11,25 +11,18 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from headrace.gen.estimate.families import (
-    Family,
-    Product,
-    family,
-    lut_memory,
-    memory,
-    product,
-    shift_register,
-)
+from headrace.gen.estimate.mapping import Product, lut_memory, memory, product, shift_register
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
+from headrace.gen.netlist.primitives import Primitives
 from headrace.gen.netlist.resources import Report, Resources
-from headrace.gen.netlist.synthesis import check_rings
+from headrace.gen.netlist.target import Target
 from headrace.hdl.area.part import Part
+from headrace.hdl.base.platform import REGISTERS
 from headrace.hdl.edge.axi import channels_together
 from headrace.hdl.layers.fork import Fork
 from headrace.hdl.network import Network
-from headrace.hdl.storage.ring import REGISTERS
 
 COEFFICIENTS = "estimate.json"
 
@@ -56,7 +49,7 @@ class Mapped:
         return self.fixed.lut + sum(weights.get(name, 0.0) * amount for name, amount in self.features.items())
 
 
-def mapped(part: Part, family: Family) -> Mapped:
+def mapped(part: Part, family: Primitives) -> Mapped:
     """Apply a family's rules to a part."""
     features, kind = dict(part.features), part.kind
     lut, srl, ff, dsp, bram, kbit, lutram = 0, 0, part.state, 0, 0, 0, 0
@@ -89,28 +82,28 @@ def mapped(part: Part, family: Family) -> Mapped:
     return Mapped(fixed, kind, features)
 
 
-def _in_luts(family: Family, depth: int, columns: int) -> dict[str, float]:
+def _in_luts(family: Primitives, depth: int, columns: int) -> dict[str, float]:
     """A table's bits in LUTs, and those that choose among several LUTs of a column."""
     luts = max(1.0, depth / (1 << family.lut_inputs))
     return {"one": 1, "columns": columns, "luts": columns * (luts - 1)}
 
 
-def estimate(graph: Graph, plan: Plan, *, target: str, rings: str = REGISTERS) -> Report:
+def estimate(graph: Graph, plan: Plan, *, target: Target) -> Report:
     """Estimate what `headrace synth` reports of a plan.
 
     Raises
     ------
     :exc:`HeadraceError`
-        If there is no estimate for the target.
+        If there is no estimate for the target, or it has no memory for the plan's rings.
     """
-    return estimate_network(elaborate.network(graph, plan), target=target, rings=rings)
+    return estimate_network(elaborate.network(graph, plan), target=target, rings=plan.rings)
 
 
-def estimate_network(network: Network, *, target: str, rings: str = REGISTERS) -> Report:
+def estimate_network(network: Network, *, target: Target, rings: str = REGISTERS) -> Report:
     """As :func:`estimate`, of gateware."""
-    found, coefficients = family(target), coefficients_of(target)
-    check_rings(rings, target)
-    return Report(target, {name: _total(network_parts, found, coefficients)
+    primitives, coefficients = target.estimated(), coefficients_of(target)
+    target.check_rings(rings)
+    return Report(target.name, {name: _total(network_parts, primitives, coefficients)
                            for name, network_parts in all_parts(network, rings)})
 
 
@@ -140,7 +133,7 @@ def _edge(network: Network) -> Iterator[tuple[str, list[Part]]]:
         state=o.lanes * o.shape.width + 1 + (o.lanes - 1).bit_length() + (o.beats - 1).bit_length())]
 
 
-def _total(found: list[Part], family: Family, coefficients: Coefficients) -> Resources:
+def _total(found: list[Part], family: Primitives, coefficients: Coefficients) -> Resources:
     total, lut = Resources(), 0.0
     for part in found:
         one = mapped(part, family)
@@ -150,8 +143,8 @@ def _total(found: list[Part], family: Family, coefficients: Coefficients) -> Res
 
 
 @cache
-def coefficients_of(target: str) -> Coefficients:
+def coefficients_of(target: Target) -> Coefficients:
     """Return the fitted coefficients of a target."""
     table: Any = json.loads((resources.files(__package__) / COEFFICIENTS).read_text("utf-8"))
-    found: Coefficients = table[target]["coefficients"]
+    found: Coefficients = table[target.name]["coefficients"]
     return found

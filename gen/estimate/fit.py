@@ -10,9 +10,8 @@ from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import Plan
 from headrace.gen.netlist.resources import Resources
-from headrace.gen.netlist.synthesis import PAIRS, SERIAL, check_rings, memory_of
 from headrace.gen.planning.planner import try_plan
-from headrace.hdl.storage.ring import REGISTERS
+from headrace.hdl.base.platform import REGISTERS
 
 _ENDLESS = 1 << 32  # cycles: more than any plan takes
 _CLOSE = 1.02  # budgets that are told apart
@@ -66,10 +65,10 @@ def fit(graph: Graph, device: Device, means: Means = Means()) -> Plan:  # noqa: 
     :exc:`HeadraceError`
         If the device holds none of the slow plans; the message says what there is too little of.
     """
-    search = _Search(graph, device, replace(means, serial=device.target in SERIAL))
+    search = _Search(graph, device, replace(means, serial=device.target.serial))
     best, total = search.smallest()
     if not fits(total, device):
-        raise HeadraceError("; ".join(_statement(graph, best, total, device, means.rings)))
+        raise HeadraceError("; ".join(_statement(graph, best, total, device)))
     least, most = 1.0, best.cycles_per_frame
     while most / least > _CLOSE:
         budget = int(sqrt(least * most))
@@ -95,7 +94,7 @@ class _Search:
 
     def smallest(self) -> tuple[Plan, Resources]:
         """Return the first plan that fits, slow ones first, or else the one that exceeds the device least."""
-        check_rings(self.means.rings, self.device.target)
+        self.device.target.check_rings(self.means.rings)
         slowest = self._plan(_ENDLESS, paired=False)
         tried = []
         for part in _SLOW:
@@ -112,7 +111,7 @@ class _Search:
 
     def attempt(self, cycles: int) -> tuple[Plan, Resources]:
         """Plan for so many cycles, with lanes in pairs or not: pairs take fewer DSPs, and more LUTs."""
-        made = self._plan(cycles, paired=self.device.target in PAIRS)
+        made = self._plan(cycles, paired=self.device.target.pairs)
         apart = {name: replace(layer, paired=False) for name, layer in made.layers.items()}
         tried = [(each, self._total(each))
                  for each in ([made, replace(made, layers=apart)] if apart != made.layers else [made])]
@@ -122,7 +121,7 @@ class _Search:
         return try_plan(self.graph, cycles, paired, self.means)
 
     def _total(self, made: Plan) -> Resources:
-        return estimate(self.graph, made, target=self.device.target, rings=self.means.rings).total
+        return estimate(self.graph, made, target=self.device.target).total
 
 
 def _excess(total: Resources, device: Device) -> float:
@@ -130,13 +129,13 @@ def _excess(total: Resources, device: Device) -> float:
     return max(use.part for use in usage(total, device))
 
 
-def _statement(graph: Graph, smallest: Plan, total: Resources, device: Device,
-               rings: str) -> Iterator[str]:
+def _statement(graph: Graph, smallest: Plan, total: Resources, device: Device) -> Iterator[str]:
     lacking = ", ".join(str(use) for use in usage(total, device) if not use.fits)
     yield (f"{graph.name} needs at least {lacking} on {device.name} by estimate, in its smallest plan, of "
            f"{smallest.cycles_per_frame:,.0f} cycles per frame")
-    if rings == REGISTERS and not all(use.fits for use in usage(total, device) if use.name != "DSPs"):
-        yield f"rings of memory take less (--rings {memory_of(device.target)})"
+    only_dsps = all(use.fits for use in usage(total, device) if use.name != "DSPs")
+    if smallest.rings == REGISTERS and not only_dsps:
+        yield f"rings of memory take less (--rings {device.target.ring_memory})"
     holding = [other.name for other in DEVICES if other.target == device.target and fits(total, other)]
     yield (f"it fits {', '.join(holding)}" if holding
            else f"no listed device of target {device.target} holds it")

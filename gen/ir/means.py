@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS
+from headrace.hdl.base.platform import BLOCKRAM, REGISTERS
 
 Keep: TypeAlias = Literal["wide", "narrow"]
 

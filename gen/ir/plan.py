@@ -3,6 +3,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from headrace.hdl.arithmetic.geometry import Window
+from headrace.hdl.base.platform import REGISTERS
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Plan:
     first_frame_latency: int
     layers: dict[str, LayerPlan]
     pipelined: bool = False  # lanes have stages, and no layer's readiness follows from the next one's at once
+    rings: str = REGISTERS  # what they are made of
 
     @property
     def multipliers(self) -> int:
@@ -61,6 +63,6 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         return {"cycles_per_frame_budget": self.budget, "cycles_per_frame": self.cycles_per_frame,
                 "first_frame_latency": self.first_frame_latency, "multipliers": self.multipliers,
-                "dsps": self.dsps, "pipelined": self.pipelined,
+                "dsps": self.dsps, "pipelined": self.pipelined, "rings": self.rings,
                 "layers": [asdict(layer) | {"multipliers": layer.multipliers, "dsps": layer.dsps}
                            for layer in self.layers.values()]}

@@ -9,19 +9,18 @@ from headrace.gen.netlist import verilog
 from headrace.gen.numerics.proof import Proof, prove
 from headrace.gen.system.folder import PLAN, replaced
 from headrace.hdl.base.hierarchy import Hierarchy
-from headrace.hdl.storage.ring import REGISTERS
 
 PROOF = "proof.json"
 
 
-def netlist(graph: Graph, plan: Plan, *, rings: str = REGISTERS) -> Hierarchy:
-    """Elaborate a network between AXI4-Streams, with rings made of registers or of memory."""
-    hierarchy = Hierarchy(rings=rings)
+def netlist(graph: Graph, plan: Plan) -> Hierarchy:
+    """Elaborate a network between AXI4-Streams."""
+    hierarchy = Hierarchy(rings=plan.rings)
     hierarchy.build(elaborate.axi_top(graph, plan))
     return hierarchy
 
 
-def build(graph: Graph, plan: Plan, folder: Path, *, rings: str = REGISTERS) -> tuple[list[Path], Proof]:
+def build(graph: Graph, plan: Plan, folder: Path) -> tuple[list[Path], Proof]:
     """Write Verilog, the file list, the plan and the proof; return the Verilog files and the proof.
 
     A failure leaves all as it was. Files of an earlier build are replaced, others in the folder stay
@@ -33,7 +32,7 @@ def build(graph: Graph, plan: Plan, folder: Path, *, rings: str = REGISTERS) -> 
         If a file of somebody else is in the way, or the folder cannot be written.
     """
     with replaced(folder) as made:
-        files = verilog.write(netlist(graph, plan, rings=rings), made / "rtl")
+        files = verilog.write(netlist(graph, plan), made / "rtl")
         proof = prove(graph)
         for name, content in ((PLAN, plan.to_json()), (PROOF, proof.to_json())):
             (made / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")

@@ -13,11 +13,9 @@ from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.netlist import verilog, yosys
 from headrace.gen.netlist.jobs import Cache, Workers
 from headrace.gen.netlist.resources import Report, Resources, classify
+from headrace.gen.netlist.target import Target
 from headrace.gen.system import processes
 from headrace.hdl.base.hierarchy import Hierarchy, instance, ports
-from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
-
-_XILINX = "scratchpad -set abc9.verify false\nsynth_xilinx -family {} -noiopad -noclkbuf -top {{}}"
 
 BATCH_CHARACTERS = 1_500_000
 """RTLIL that goes through one run of Yosys."""
@@ -28,39 +26,18 @@ _OUTPUTS = "roms.json", "memories.json", "cells.json"
 CLOCK_PERIOD_PS = 10_000
 """Clock that logic is mapped for: 100 MHz."""
 
-# Hierarchy is kept in all of them, so that a lane is synthesised once.
-TARGETS: dict[str, str] = {
-    "ecp5": "synth_ecp5 -noflatten -noiopad -top {}",
-    "ice40": "synth_ice40 -noflatten -top {}",
-    "xc7": _XILINX.format("xc7"),
-    "xcup": _XILINX.format("xcup"),
-    "gowin": "synth_gowin -noflatten -noiopads -top {}",
-    "nexus": "synth_nexus -noflatten -noiopad -top {}",
-}
-
-_WITHOUT_LUTRAM = ("ice40",)
-
-PAIRS = ("xc7", "xcup")
-"""Targets whose DSPs multiply for two lanes at a time (:class:`headrace.hdl.lanes.pair.LanePair`)."""
-
-SERIAL = ("ice40",)
-"""Targets without DSPs: lanes may multiply bit by bit (:class:`headrace.hdl.lanes.bit_lane.BitLane`)."""
-
 BLANK_WORDS, BLANK_WIDTH = 256, 32
 """Size from which a ROM becomes block RAMs in every family, whatever it holds."""
 
-# The step in which each family's script maps memories to RAMs.
-_MEMORY_STEP = dict.fromkeys(TARGETS, "map_ram") | {"xc7": "map_memory", "xcup": "map_memory"}
 
-def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = None,
+def synthesise(hierarchy: Hierarchy, *, target: Target, workers: Workers | None = None,
                cache: Path | None = None,
                progress: Callable[[int, int], None] | None = None) -> Report:
     """Synthesise every layer of a netlist for an FPGA family.
 
     Parameters
     ----------
-    target : :class:`str`
-        A key of :data:`TARGETS`.
+    target : :class:`Target`
     workers : :class:`Workers`
         Who runs Yosys; by default a process for each processor.
     cache : :class:`Path`
@@ -71,16 +48,15 @@ def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = N
     Raises
     ------
     :exc:`HeadraceError`
-        If the target is unknown or has no memory for the netlist's rings, Yosys is missing or fails, or
-        workers or cache cannot be used.
+        If the target has no memory for the netlist's rings, Yosys is missing or fails, or workers or cache
+        cannot be used.
     """
-    if target not in TARGETS:
-        raise HeadraceError(f"unknown target {target!r}: supported are {', '.join(sorted(TARGETS))}")
-    check_rings(hierarchy.rings, target)
+    target.check_rings(hierarchy.rings)
     names = _with_logic(hierarchy)
     store, version = Cache(cache), yosys.version()
-    keys = {name: store.key(version, target, Path(__file__).read_text("utf-8"), *verilog.rtlil(
-        hierarchy, verilog.closure(hierarchy, name))) for name in names}
+    procedure = version, *_blank_roms(target), Path(__file__).read_text("utf-8")
+    keys = {name: store.key(*procedure, *verilog.rtlil(hierarchy, verilog.closure(hierarchy, name)))
+            for name in names}
     found = {name: cells for name, key in keys.items() if (cells := store.get(key)) is not None}
     if missing := [name for name in names if name not in found]:
         with (workers or Workers()).ready() as count:
@@ -94,19 +70,7 @@ def synthesise(hierarchy: Hierarchy, *, target: str, workers: Workers | None = N
                     progress(len(found), len(names))
     elif progress is not None:
         progress(len(found), len(names))
-    return Report(target, {name: classify(**found[name]) for name in names})
-
-
-def check_rings(rings: str, target: str) -> None:
-    """Raise :exc:`HeadraceError` if a target has nothing to make rings of."""
-    if rings == LUTRAM and target in _WITHOUT_LUTRAM:
-        raise HeadraceError(f"target {target} has no memory made of LUTs: rings must be {REGISTERS} or "
-                            f"{BLOCKRAM}")
-
-
-def memory_of(target: str) -> str:
-    """Return what rings can be made of besides registers, at least cost."""
-    return BLOCKRAM if target in _WITHOUT_LUTRAM else LUTRAM
+    return Report(target.name, {name: classify(**found[name]) for name in names})
 
 
 def _with_logic(hierarchy: Hierarchy) -> list[str]:
@@ -136,7 +100,7 @@ def _design(hierarchy: Hierarchy, names: list[str]) -> str:
     return "\n".join([_bundle(hierarchy, names), *verilog.rtlil(hierarchy, modules)])
 
 
-def _synthesise(names: list[str], design: str, target: str, version: str) -> dict[str, dict[str, Any]]:
+def _synthesise(names: list[str], design: str, target: Target, version: str) -> dict[str, dict[str, Any]]:
     """Return, for each layer, the arguments of :py:`classify()`. Runs on a worker."""
     with processes.interruptible_worker():
         if yosys.version() != version:
@@ -146,7 +110,7 @@ def _synthesise(names: list[str], design: str, target: str, version: str) -> dic
                    "rom_bits": _rom_bits(memories, before, name)} for name in names}
 
 
-def synthesise_modules(hierarchy: Hierarchy, *, target: str, jobs: int = 2) -> dict[str, Resources]:
+def synthesise_modules(hierarchy: Hierarchy, *, target: Target, jobs: int = 2) -> dict[str, Resources]:
     """Synthesise a netlist; return what each module has, without the modules that it instantiates."""
     done = Parallel(n_jobs=jobs, backend="threading")(
         delayed(_synthesise_modules)(hierarchy, batch, target)
@@ -154,14 +118,14 @@ def synthesise_modules(hierarchy: Hierarchy, *, target: str, jobs: int = 2) -> d
     return {name: made for modules in done for name, made in modules.items()}
 
 
-def _synthesise_modules(hierarchy: Hierarchy, names: list[str], target: str) -> dict[str, Resources]:
+def _synthesise_modules(hierarchy: Hierarchy, names: list[str], target: Target) -> dict[str, Resources]:
     _, _, after = _counted(_design(hierarchy, names), target)
     modules = dict.fromkeys(module for name in names for module in verilog.closure(hierarchy, name))
     return {module: classify(_cells(after, module, without=modules), 0, 0) for module in modules
             if f"\\{module}" in after}
 
 
-def _counted(design: str, target: str) -> list[Mapping[str, Any]]:
+def _counted(design: str, target: Target) -> list[Mapping[str, Any]]:
     """Return what yosys counts in each module: memories, those with a write port, and primitives."""
     try:
         made = _run(design, _blank_roms(target))
@@ -173,13 +137,13 @@ def _counted(design: str, target: str) -> list[Mapping[str, Any]]:
         raise HeadraceError(f"{yosys.version()} writes statistics of another form than expected") from error
 
 
-def commands(target: str, top: str) -> list[str]:
+def commands(target: Target, top: str) -> list[str]:
     """Return the Yosys commands that make a target's netlist of RTL whose processes are gone."""
     return [
         "opt_clean -purge",  # names that differ in their first character alone confuse abc9
         # Without a clock to meet, abc9 spends LUTs on the delay of every path across a module's border.
         f"scratchpad -set abc9.D {CLOCK_PERIOD_PS}",
-        *TARGETS[target].format(top).splitlines(),
+        *target.synthesis.format(top).splitlines(),
     ]
 
 
@@ -203,14 +167,14 @@ def _run(design: str, script: list[str]) -> dict[str, str]:
     ]), files={"design.il": design}, outputs=_OUTPUTS)
 
 
-def _blank_roms(target: str) -> list[str]:
+def _blank_roms(target: Target) -> list[str]:
     """Return a target's script that forgets what large ROMs hold before they become block RAMs.
 
     To write their content into primitives takes Yosys longer than all else, and is no part of a report. The
     script fails if one of these ROMs is left over after the step that maps memories.
     """
     *setup, command = commands(target, _BUNDLE)
-    step = _MEMORY_STEP[target]
+    step = target.memory_step
     return [
         *setup,
         f"{command} -run begin:{step}",

@@ -24,6 +24,7 @@ from headrace.gen.kinds import elaborate, registry
 from headrace.gen.kinds.place import Option, Place
 from headrace.gen.planning.dependence import shortcut_rows, shortcuts
 from headrace.gen.planning.folding import Alike, Folding
+from headrace.hdl.base.platform import REGISTERS
 
 _FRAMES = 4  # the cycle model is asked for; the last ones come steadily
 LATENCY = 0.25  # of all multipliers: what one frame less of latency is worth
@@ -109,11 +110,11 @@ def try_plan(graph: Graph, cycles: int | None, paired: bool, means: Means) -> Pl
             closer = choice.options(fewer)
             if _multipliers(closer) * fewer < _multipliers(made) * each:
                 each, made = fewer, closer
-    best = attempt = _timed(graph, budget, made, paired, means.pipelined)
+    best = attempt = _timed(graph, budget, made, paired, means)
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
-            attempt = _timed(graph, budget, choice.options(each), paired, means.pipelined)
+            attempt = _timed(graph, budget, choice.options(each), paired, means)
         except TooFast:
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
@@ -123,11 +124,12 @@ def try_plan(graph: Graph, cycles: int | None, paired: bool, means: Means) -> Pl
     return best
 
 
-def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False) -> Plan:
+def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False, rings: str = REGISTERS) -> Plan:
     """Plan a network with a multiplier for every weight that a step can use.
 
     Dense layers have one for every weight, and no ROM that turns. A depthwise layer has one for every tap, as
     its stream brings a channel at a time. Where streams cannot bring more, a row takes a cycle per channel.
+    No layer has addresses, whatever rings are made of.
     """
     held = shortcuts(graph)
     made: dict[str, Option] = {}
@@ -135,7 +137,7 @@ def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False) -> 
         possible = _options(Place(graph, node, 1, made, held[node.name], (1,), Means(pipelined=pipelined)))
         made[node.output] = max(possible, key=lambda option: (
             option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
-    return _timed(graph, None, made, paired, pipelined)
+    return _timed(graph, None, made, paired, Means(pipelined=pipelined, rings=rings))
 
 
 class _Choice:
@@ -200,12 +202,12 @@ def _multipliers(made: Mapping[str, Option]) -> int:
 
 
 def _timed(graph: Graph, budget: int | None, made: Mapping[str, Option], paired: bool,
-           pipelined: bool) -> Plan:
+           means: Means) -> Plan:
     """Make a plan of options, with what the cycle model says."""
     layers = {node.name: made[node.output].layer for node in graph.nodes}
     if paired:
         layers = {node.name: replace(layers[node.name], paired=_pairs(graph, node)) for node in graph.nodes}
-    draft = Plan(budget, 0, 0, layers, pipelined)
+    draft = Plan(budget, 0, 0, layers, means.pipelined, means.rings)
     timing = cycle_model.predict(elaborate.network(graph, draft), _FRAMES, endless=True)
     return replace(draft, cycles_per_frame=timing.cycles_per_frame,
                    first_frame_latency=timing.first_frame_latency)

@@ -17,22 +17,16 @@ from amaranth.lib.wiring import In
 from joblib import Parallel, delayed
 
 from headrace.hdl.base.component import Portable
+from headrace.hdl.base.platform import REGISTERS, Platform
 
 WORTH_PROCESSES = 10_000
 """Bits of ports of layers that wait, from which on they are elaborated side by side."""
 
 
-class Hierarchy:
+class Hierarchy(Platform):
     """A netlist in the making: RTLIL text per module, each distinct module once.
 
-    Pass it as the platform of the elaboration.
-
-    Parameters
-    ----------
-    fast_rings : :class:`bool`
-        Describe rings for simulation, where moving a pointer is cheaper than shifting every word.
-    rings : :class:`str`
-        What rings are made of otherwise: "registers", "lutram" for memory made of LUTs, or "blockram".
+    Pass it as the platform of the elaboration; its parameters are those of :class:`Platform`.
 
     Attributes
     ----------
@@ -44,8 +38,8 @@ class Hierarchy:
         Ports by module name.
     """
 
-    def __init__(self, *, fast_rings: bool = False, rings: str = "registers") -> None:
-        self.fast_rings, self.rings = fast_rings, rings
+    def __init__(self, *, fast_rings: bool = False, rings: str = REGISTERS) -> None:
+        super().__init__(fast_rings=fast_rings, rings=rings)
         self.modules: dict[str, str] = {}
         self.children: dict[str, list[str]] = {}
         self.signatures: dict[str, Any] = {}

@@ -7,8 +7,9 @@ from typing import Any, final
 from headrace.hdl.area.part import Control, Part, controlled
 from headrace.hdl.arithmetic.geometry import Image
 from headrace.hdl.base.component import Portable
+from headrace.hdl.base.platform import BLOCKRAM, REGISTERS
 from headrace.hdl.base.rows import RowFormat
-from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS, in_memory
+from headrace.hdl.storage.ring import in_memory
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 
 

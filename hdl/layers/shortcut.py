@@ -8,10 +8,11 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.area.part import Control, Part, controlled, ring_parts
 from headrace.hdl.base.hierarchy import place, place_copies
+from headrace.hdl.base.platform import BLOCKRAM, asked
 from headrace.hdl.base.rows import RowFormat, counter
 from headrace.hdl.layers.layer import State
 from headrace.hdl.storage.block_memory import block_memory
-from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS, Ring, in_memory
+from headrace.hdl.storage.ring import Ring, in_memory
 from headrace.hdl.timing.channel import Channel, Process, Queue, Scheduler
 
 
@@ -46,7 +47,7 @@ class Shortcut(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        in_block_ram = in_one_memory(self.format, self.rows, getattr(platform, "rings", REGISTERS))
+        in_block_ram = in_one_memory(self.format, self.rows, asked(platform).rings)
         full = Signal(self.rows)
         enters, leaves = Signal(), Signal()
         in_beat, _, in_last = counter(m, self.format.row_beats, enters, name="entering_channel")

@@ -7,11 +7,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.base.hierarchy import place_copies
+from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, asked
 from headrace.hdl.storage.block_memory import block_memory
 from headrace.hdl.storage.rom import simulated_pieces
-
-REGISTERS, LUTRAM, BLOCKRAM = "registers", "lutram", "blockram"
-"""What rings are made of."""
 
 WORTH_LUTRAM = 4
 """Words of a ring from which on memory is smaller than registers."""
@@ -27,7 +25,7 @@ class Ring(wiring.Component):
     turns; whether a word is loaded or turned is a choice at the tail alone. No address, no reset: synthesis
     may map it to shift-register resources.
 
-    On request (:class:`Hierarchy`), long ones are memories made of LUTs or of block RAM, whose oldest word is
+    On request (:class:`Platform`), long ones are memories made of LUTs or of block RAM, whose oldest word is
     replaced; the next one waits in a register.
 
     Parameters
@@ -60,7 +58,7 @@ class Ring(wiring.Component):
         super().__init__({"shift": In(1), "i": In(layout), "o": Out(layout)})
 
     def elaborate(self, platform: object) -> Module:
-        m = Module()
+        m, made = Module(), asked(platform)
         i, o = Value.cast(self.i), Value.cast(self.o)
         width = Shape.cast(self.word).width
         if self.depth == 1:
@@ -68,10 +66,10 @@ class Ring(wiring.Component):
             with m.If(self.shift):
                 m.d.sync += word.eq(i)
             m.d.comb += o.eq(word)
-        elif getattr(platform, "fast_rings", False):
+        elif made.fast_rings:
             self._pointer(m, i, o)
-        elif in_memory(getattr(platform, "rings", REGISTERS), len(i), self.depth):
-            self._memory(m, platform, i, o)
+        elif in_memory(made.rings, len(i), self.depth):
+            self._memory(m, platform, made.rings, i, o)
         elif self.columns == 1:
             words = Signal(width * self.depth, reset_less=True)
             with m.If(self.shift):
@@ -88,14 +86,14 @@ class Ring(wiring.Component):
                 m.d.comb += o.word_select(index, width).eq(column.o)
         return m
 
-    def _memory(self, m: Module, platform: Any, i: Value, o: Value) -> None:
+    def _memory(self, m: Module, platform: object, rings: str, i: Value, o: Value) -> None:
         """Describe the same behaviour as a memory whose next word is read ahead into a register."""
         oldest, following = Signal(range(self.depth)), Signal(range(self.depth))
         m.d.comb += following.eq(oldest)
         with m.If(self.shift):
             m.d.comb += following.eq(Mux(oldest == self.depth - 1, 0, oldest + 1))
         m.d.sync += oldest.eq(following)
-        if platform.rings == BLOCKRAM:
+        if rings == BLOCKRAM:
             m.d.comb += o.eq(block_memory(m, platform, "words", width=len(i), depth=self.depth,
                                           write=(oldest, i, self.shift), read=(following, Const(1))))
         else:

@@ -7,6 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.base.hierarchy import Hierarchy
+from headrace.hdl.base.platform import asked
 from headrace.hdl.storage.memory_cell import memory_cell
 
 
@@ -54,7 +55,7 @@ class Rom(wiring.Component):
             m.d.comb += [self.data.eq(Const(self.words[0], self.width)), self.valid.eq(1)]
             return m
         enable: Value = self.enable if self.waits else Const(1)
-        simulated = getattr(platform, "fast_rings", False)
+        simulated = asked(platform).fast_rings
         for index, bits in enumerate(simulated_pieces(self.width) if simulated else [slice(0, self.width)]):
             width, name = bits.stop - bits.start, f"words{index}" if simulated else "words"
             words = [word >> bits.start & (1 << width) - 1 for word in self.words]

@@ -7,6 +7,7 @@ import pytest
 from headrace.boards.board_top import BoardTop
 from headrace.boards.boards import BOARDS, Board, find
 from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.netlist.target import ECP5
 
 MHZ = {"ulx3s_85f": 25, "orangecrab_85f": 48, "colorlight_i5": 25, "colorlight_i9": 25, "icebreaker": 12,
        "ice40_hx8k_b_evn": 12}
@@ -19,7 +20,7 @@ def test_clock_and_serial_port(board: Board) -> None:
     size = re.search(r"UP5K|HX8K|\d\dF", platform.device)
     assert size and size[0].rstrip("F") in board.device.name
     files = platform.prepare(BoardTop(pll=False), "board").files
-    constraints = files["board.lpf" if board.device.target == "ecp5" else "board.pcf"]
+    constraints = files["board.lpf" if board.device.target == ECP5 else "board.pcf"]
     assert {"uart_0__rx__io", "uart_0__tx__io"} <= set(re.findall(r"\w+", constraints))
     assert f"FREQUENCY PORT \"{platform.default_clk}_0__io\"" in constraints or \
         f"set_frequency {platform.default_clk}_0__io {MHZ[board.name]}" in constraints

@@ -15,6 +15,7 @@ from formal.ports import AlwaysTaken, Axi, Guarded
 from formal.rules import Block
 from headrace.hdl.arithmetic.geometry import Window, strides, whole
 from headrace.hdl.arithmetic.requantisation import AddRequantisation, Requantisation
+from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, REGISTERS
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.edge.adapter import PixelsToRows, RowsToValues
 from headrace.hdl.edge.frames import Stuff
@@ -38,7 +39,6 @@ from headrace.hdl.network import Network
 from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.requantise.scale import Scale
 from headrace.hdl.requantise.serialise import Serialise
-from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
 
 PIPELINED = ", pipelined"
 

@@ -12,8 +12,8 @@ from unittest import mock
 from headrace.gen.netlist import yosys
 from headrace.gen.netlist.verilog import rtlil
 from headrace.hdl.base.hierarchy import Hierarchy
+from headrace.hdl.base.platform import REGISTERS
 from headrace.hdl.storage import ring
-from headrace.hdl.storage.ring import REGISTERS
 
 # The pass that calls ABC wants a netlist to map: it gets this one back, untouched.
 STUB = """

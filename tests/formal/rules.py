@@ -5,7 +5,7 @@ from typing import Any
 
 from formal.harness import RULES, Harness, streams
 from formal.prover import FAILS, PROVED, prove, run
-from headrace.hdl.storage.ring import REGISTERS
+from headrace.hdl.base.platform import REGISTERS
 
 SECONDS = 120
 """For each method and rule: some thirty times what the longest takes."""

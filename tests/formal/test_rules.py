@@ -9,9 +9,9 @@ from formal import mutants
 from formal.blocks import MAKERS, PIPELINED, QUICK, block, bottleneck, frames, rows
 from formal.prover import design
 from formal.rules import Block, broken
+from headrace.hdl.base.platform import BLOCKRAM, REGISTERS
 from headrace.hdl.layers import shortcut
 from headrace.hdl.layers.shortcut import Shortcut
-from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS
 
 
 @pytest.mark.parametrize("name", QUICK)

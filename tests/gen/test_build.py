@@ -9,9 +9,11 @@ import pytest
 
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.means import Means
 from headrace.gen.netlist import build, verilog, yosys
 from headrace.gen.numerics.proof import prove
-from headrace.gen.planning.planner import plan
+from headrace.gen.planning.planner import plan, unrolled
+from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, REGISTERS
 
 _BUILD = """
 import sys
@@ -58,6 +60,17 @@ def test_verilog_has_no_memory_that_is_written(digits: Path, tmp_path: Path) -> 
               "memory_collect", "select -assert-none t:$memwr* t:$mem_v2 r:WR_PORTS>0 %i",
               "select -assert-min 10 t:$mem_v2", ""]
     yosys.run("\n".join(script), files={path.name: path.read_text() for path in files})
+
+
+def test_rings_are_made_of_what_the_plan_says(small: Path, tmp_path: Path) -> None:
+    graph = load(small)
+    for rings in (REGISTERS, LUTRAM, BLOCKRAM):
+        layout = plan(graph, means=Means(rings=rings))
+        assert layout.rings == unrolled(graph, rings=rings).rings == rings
+    layout = plan(graph, means=Means(rings=LUTRAM))
+    files, _ = build.build(graph, layout, tmp_path / "out")
+    assert any('ram_style = "distributed"' in file.read_text() for file in files)
+    assert json.loads((tmp_path / "out" / "plan.json").read_text())["rings"] == LUTRAM
 
 
 def test_earlier_build_is_replaced(small: Path, tmp_path: Path) -> None:

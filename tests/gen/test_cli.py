@@ -1,7 +1,7 @@
 """The command line, as a user meets it."""
 import io
 import json
-from collections import defaultdict
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from PIL import Image
 from rich.console import Console
 
 from headrace.gen.cli import progress
-from headrace.gen.cli.arguments import parser
-from headrace.gen.cli.main import main
+from headrace.gen.cli.command import Command
+from headrace.gen.cli.main import COMMANDS, main, parser
 from headrace.gen.importer.load import load
 from headrace.gen.numerics.proof import prove
 
@@ -48,7 +48,7 @@ def test_pipeline(capsys: pytest.CaptureFixture[str], digits: Path) -> None:
     assert pipelined["first_frame_latency"] > plain["first_frame_latency"]
     assert pipelined["estimate"]["total"]["ff"] > plain["estimate"]["total"]["ff"]
     board = ["bitstream", str(digits), "--board", "ulx3s_85f", "-o", "out"]
-    assert parser(defaultdict(object)).parse_args(board).pipeline
+    assert parser().parse_args(board).pipeline
 
 
 def test_build(capsys: pytest.CaptureFixture[str], small: Path, tmp_path: Path) -> None:
@@ -194,6 +194,35 @@ def test_unrolled_whole(capsys: pytest.CaptureFixture[str], digits: Path, given:
     assert (code, out) == (1, "") and err == (
         "headrace: --unroll full gives each column a lane and each layer its own rows; it does not go with "
         f"{' '.join(given) if given[0] == '--keep' else given[0]}\n")
+
+
+WRITING = {
+    "build": ["MODEL"], "bitstream": ["MODEL", "--board", "icebreaker"], "model": ["mobilenet_v2"],
+    "quantize": ["MODEL", "--calibration", "MODEL"]}
+NAMELESS = [[name, *more, *option] for name, more in WRITING.items()
+            for option in (["-o", ""], ["-o="], ["--output", ""], ["--output="])] + [
+    ["plan", "MODEL", "--picture", ""], ["model", "mobilenet_v2", "-o", "x", "--images", ""]]
+
+
+@pytest.mark.parametrize("arguments", NAMELESS, ids=" ".join)
+def test_output_without_a_name(
+        capsys: pytest.CaptureFixture[str], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        arguments: list[str]) -> None:
+    """An empty path is the current folder, which nobody named."""
+    monkeypatch.chdir(tmp_path)
+    given = [str(digits) if argument == "MODEL" else argument for argument in arguments]
+    option = next((each for each in ("--picture", "--images") if each in given), "-o")
+    assert run(capsys, *given) == (
+        1, "", f"headrace: {option} must be the name of what is to be written, not ''\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_command_that_writes_is_tried_without_a_name() -> None:
+    def writes(command: Command) -> bool:
+        command.arguments(made := ArgumentParser())
+        return "--output" in made.format_help()
+
+    assert {command.name for command in COMMANDS if writes(command)} == set(WRITING)
 
 
 def test_bar_of_a_simulation_shows_cycles_per_second(monkeypatch: pytest.MonkeyPatch) -> None:

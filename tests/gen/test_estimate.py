@@ -7,8 +7,8 @@ import pytest
 from headrace.gen.estimate import calibrate
 from headrace.gen.estimate.devices import DEVICES, find
 from headrace.gen.estimate.estimate import all_parts, estimate
-from headrace.gen.estimate.families import FAMILIES, family, memory, product, shift_register
 from headrace.gen.estimate.fit import fit, fits, usage
+from headrace.gen.estimate.mapping import memory, product, shift_register
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
@@ -18,10 +18,12 @@ from headrace.gen.kinds import elaborate
 from headrace.gen.netlist import build
 from headrace.gen.netlist.resources import Resources
 from headrace.gen.netlist.synthesis import synthesise
+from headrace.gen.netlist.target import ECP5, ICE40, NEXUS, TARGETS, XC7, Target
 from headrace.gen.planning.planner import plan
 from headrace.hdl.base.hierarchy import Hierarchy
 from small_models import branches, every_operator
 
+ESTIMATED = [target for target in TARGETS.values() if target.primitives is not None]
 DIGITS = Path(__file__).parents[2] / "models/digits.onnx"
 
 
@@ -59,9 +61,9 @@ def test_parts_are_the_modules_of_the_netlist(planned: tuple[Graph, Plan]) -> No
     assert not expected
 
 
-@pytest.mark.parametrize("target", ("ecp5", *(pytest.param(each, marks=pytest.mark.full)
-                                              for each in FAMILIES if each != "ecp5")))
-def test_small_layers(planned: tuple[Graph, Plan], target: str) -> None:
+@pytest.mark.parametrize("target", (ECP5, *(pytest.param(each, marks=pytest.mark.full)
+                                            for each in ESTIMATED if each != ECP5)), ids=str)
+def test_small_layers(planned: tuple[Graph, Plan], target: Target) -> None:
     made = synthesise(build.netlist(*planned), target=target)
     guess = estimate(*planned, target=target)
     assert guess.layers.keys() == made.layers.keys()
@@ -78,8 +80,8 @@ def test_rows_in_block_ram(tmp_path: Path) -> None:
     graph = load(every_operator(tmp_path / "model.onnx"))
     layout = plan(graph, cycles=100_000, means=Means(rings="blockram", serial=True))
     assert any(layer.serial for layer in layout.layers.values())
-    made = synthesise(build.netlist(graph, layout, rings="blockram"), target="ice40")
-    guess = estimate(graph, layout, target="ice40", rings="blockram")
+    made = synthesise(build.netlist(graph, layout), target=ICE40)
+    guess = estimate(graph, layout, target=ICE40)
     for name, layer in made.layers.items():
         found = guess.layers[name]
         assert (found.writable_memories, found.rom_bits) == (layer.writable_memories, layer.rom_bits), name
@@ -90,8 +92,8 @@ def test_rows_in_block_ram(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("target", FAMILIES)
-def test_digits(digits: Graph, target: str) -> None:
+@pytest.mark.parametrize("target", ESTIMATED, ids=str)
+def test_digits(digits: Graph, target: Target) -> None:
     layout = plan(digits)
     made = synthesise(build.netlist(digits, layout), target=target).total
     found = estimate(digits, layout, target=target).total
@@ -101,7 +103,7 @@ def test_digits(digits: Graph, target: str) -> None:
 
 
 def test_products_are_cut_into_pieces() -> None:
-    ecp5, xc7 = FAMILIES["ecp5"].multipliers, FAMILIES["xc7"].multipliers
+    ecp5, xc7 = ECP5.estimated().multipliers, XC7.estimated().multipliers
     assert product(None, 8, 9).soft == 72
     assert product(ecp5, 9, 9).dsp == 1
     assert product(ecp5, 4, 4) == product(None, 4, 4)  # no DSP for a product of 8 bits
@@ -111,15 +113,16 @@ def test_products_are_cut_into_pieces() -> None:
 
 
 def test_memories_and_shift_registers() -> None:
-    assert memory(FAMILIES["ecp5"], 96, 24) == (1, 18)
-    assert memory(FAMILIES["xc7"], 96, 24) == (0, 0)
-    assert memory(FAMILIES["ice40"], 96, 24) == (2, 8)
-    assert memory(FAMILIES["ice40"], 64, 16) == (0, 0)
-    assert shift_register(FAMILIES["ecp5"], 8, 40) == (0, 320)
-    assert shift_register(FAMILIES["xc7"], 8, 40) == (16, 0)
-    assert shift_register(FAMILIES["xc7"], 8, 2) == (0, 16)
+    ecp5, ice40, xc7 = ECP5.estimated(), ICE40.estimated(), XC7.estimated()
+    assert memory(ecp5, 96, 24) == (1, 18)
+    assert memory(xc7, 96, 24) == (0, 0)
+    assert memory(ice40, 96, 24) == (2, 8)
+    assert memory(ice40, 64, 16) == (0, 0)
+    assert shift_register(ecp5, 8, 40) == (0, 320)
+    assert shift_register(xc7, 8, 40) == (16, 0)
+    assert shift_register(xc7, 8, 2) == (0, 16)
     with pytest.raises(HeadraceError, match="^there is no estimate for target 'nexus': supported are ecp5, "):
-        family("nexus")
+        NEXUS.estimated()
 
 
 def test_devices() -> None:
@@ -135,9 +138,9 @@ def test_devices() -> None:
 def test_fit_is_the_fastest_that_the_device_holds(digits: Graph) -> None:
     device = find("ecp5-85")
     best = fit(digits, device)
-    assert fits(estimate(digits, best, target="ecp5").total, device)
+    assert fits(estimate(digits, best, target=ECP5).total, device)
     faster = plan(digits, cycles=int(best.cycles_per_frame * 0.9))
-    assert not fits(estimate(digits, faster, target="ecp5").total, device)
+    assert not fits(estimate(digits, faster, target=ECP5).total, device)
 
 
 def test_fit_in_block_ram(digits: Graph) -> None:
@@ -145,7 +148,7 @@ def test_fit_in_block_ram(digits: Graph) -> None:
     device = find("hx8k")
     best = fit(digits, device, means=Means(rings="blockram"))
     serial = [layer.serial for layer in best.layers.values() if layer.multipliers]
-    assert any(serial) and fits(estimate(digits, best, target="ice40", rings="blockram").total, device)
+    assert any(serial) and fits(estimate(digits, best, target=ICE40).total, device)
     with pytest.raises(HeadraceError, match=r"needs at least [\d,]+ logic cells of 5,280 .* on iCE40UP5K"):
         fit(digits, find("up5k"), means=Means(rings="blockram"))
 

@@ -11,7 +11,7 @@ from amaranth import Shape, signed, unsigned
 
 from headrace.gen.ir.means import Means
 from headrace.gen.kinds import elaborate
-from headrace.gen.netlist.synthesis import PAIRS
+from headrace.gen.netlist.target import find
 from headrace.gen.planning.planner import plan
 from headrace.hdl.arithmetic.requantisation import AddRequantisation, Requantisation
 from headrace.hdl.base.rows import RowFormat
@@ -81,7 +81,7 @@ def check(components: Mapping[str, Any], target: str, *, cycles: int = CYCLES, *
 
 @pytest.mark.parametrize("target", ("ecp5", "ice40", "xc7"))
 def test_each_kind(target: str) -> None:
-    paired = target in PAIRS
+    paired = find(target).pairs
     plain = lanes(x=unsigned(8), pipelined=False, paired=paired, weight=6, p_in=1, p_out=2)
     staged = lanes(x=signed(8), pipelined=True, paired=paired, weight=6, p_out=1, depth=1)
     scale = scaling(allowed=3)
@@ -97,8 +97,8 @@ def test_each_kind_in_every_form(target: str, x: Shape, pipelined: bool) -> None
     """Sums kept in rings and beside the multipliers, few products and many, weights wide and narrow."""
     forms = ((9, 1, 1, 1), (8, 3, 2, 1), (8, 1, 3, 2), (3, 4, 2, 3))
     for weight, p_in, p_out, depth in forms:
-        check(lanes(x=x, pipelined=pipelined, paired=target in PAIRS, weight=weight, p_in=p_in, p_out=p_out,
-                    depth=depth), target)
+        check(lanes(x=x, pipelined=pipelined, paired=find(target).pairs, weight=weight, p_in=p_in,
+                    p_out=p_out, depth=depth), target)
     # Multipliers of one digit and of two.
     check(scaling(pipelined=pipelined, allowed=1 + x.signed), target)
 
@@ -123,7 +123,7 @@ def test_whole_network_flat() -> None:
 
 def whole(target: str, *, pipelined: bool = False, flat: bool = False) -> None:
     graph = network()
-    layout = plan(graph, cycles=60, paired=target in PAIRS, means=Means(pipelined=pipelined))
+    layout = plan(graph, cycles=60, paired=find(target).pairs, means=Means(pipelined=pipelined))
     check({"net": elaborate.axi_top(graph, layout)}, target, flat=flat,
           high={"s_axis_tvalid": 230, "m_axis_tready": 230, "s_axis_tlast": 28, "rst": 0})
 

@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,25 @@ from distributed import LocalCluster
 from headrace.gen.estimate.estimate import estimate
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.means import Means
 from headrace.gen.netlist import build, synthesis, verilog, yosys
 from headrace.gen.netlist.jobs import Workers
 from headrace.gen.netlist.resources import Report, Resources
-from headrace.gen.netlist.synthesis import PAIRS, TARGETS, synthesise
+from headrace.gen.netlist.synthesis import synthesise
+from headrace.gen.netlist.target import ECP5, ICE40, TARGETS, XC7, Target, find
 from headrace.gen.planning.planner import plan
 from headrace.hdl.base.hierarchy import Hierarchy, place
+from headrace.hdl.base.platform import LUTRAM
 from headrace.hdl.lanes.lane import MacLane
 from headrace.hdl.lanes.pair import LanePair
-from lane_costs import cost
+from lane_costs import PAIRS, cost
 from small_graphs import Network
 
 DEFAULTS = synthesis.BLANK_WORDS, synthesis.BLANK_WIDTH
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_every_layer_is_mapped_completely(small: Path, target: str) -> None:
+@pytest.mark.parametrize("target", TARGETS.values(), ids=str)
+def test_every_layer_is_mapped_completely(small: Path, target: Target) -> None:
     graph = load(small)
     seen: list[tuple[int, int]] = []
     report = synthesise(build.netlist(graph, plan(graph, cycles=6000)), target=target,
@@ -39,22 +43,24 @@ def test_every_layer_is_mapped_completely(small: Path, target: str) -> None:
     assert report.total.writable_memories == 0
     assert not report.total.other
     assert all(layers[node.name].lut > 0 and layers[node.name].ff > 0 for node in graph.nodes)
-    if target != "ice40":
+    if target.dsps:
         assert layers[graph.nodes[0].name].dsp > 0
     assert report.to_json()["total"]["lut"] == sum(layer["lut"] for layer in report.to_json()["layers"])
 
 
-@pytest.mark.parametrize("target, close", (("ecp5", 0.1), ("xc7", 0.3)))  # which has memories of many sizes
-def test_rings_of_lut_memory(small: Path, target: str, close: float) -> None:
+@pytest.mark.parametrize("target, close", ((ECP5, 0.1), (XC7, 0.3)), ids=str)
+def test_rings_of_lut_memory(small: Path, target: Target, close: float) -> None:
+    """Closely, but for the 7 series, which have memories of many sizes."""
     graph = load(small)
     layout = plan(graph, cycles=6000)
     registers = synthesise(build.netlist(graph, layout), target=target).total
-    memories = synthesise(build.netlist(graph, layout, rings="lutram"), target=target).total
+    in_memories = replace(layout, rings=LUTRAM)
+    memories = synthesise(build.netlist(graph, in_memories), target=target).total
     assert registers.lutram == 0 and not memories.other
     assert 0 < memories.lutram < memories.lut
     assert memories.writable_memories > 0
-    assert target != "ecp5" or memories.ff < registers.ff  # the 7 series' registers are LUTs, too
-    estimated = estimate(graph, layout, target=target, rings="lutram").total
+    assert target != ECP5 or memories.ff < registers.ff  # the 7 series' registers are LUTs, too
+    estimated = estimate(graph, in_memories, target=target).total
     assert estimated.lutram == pytest.approx(memories.lutram, rel=close)
 
 
@@ -62,12 +68,12 @@ def test_no_lut_memory(small: Path) -> None:
     graph = load(small)
     message = "^target ice40 has no memory made of LUTs: rings must be registers or blockram$"
     with pytest.raises(HeadraceError, match=message):
-        synthesise(build.netlist(graph, plan(graph, cycles=6000), rings="lutram"), target="ice40")
+        synthesise(build.netlist(graph, plan(graph, cycles=6000, means=Means(rings=LUTRAM))), target=ICE40)
 
 
-@pytest.mark.parametrize("target", PAIRS)
+@pytest.mark.parametrize("target", PAIRS, ids=str)
 @pytest.mark.parametrize("p_in, p_out, depth", ((1, 1, 1), (1, 4, 2), (4, 1, 1), (9, 2, 3)))
-def test_pair_takes_a_dsp_for_two_products(target: str, p_in: int, p_out: int, depth: int) -> None:
+def test_pair_takes_a_dsp_for_two_products(target: Target, p_in: int, p_out: int, depth: int) -> None:
     assert cost(LanePair, target, p_in=p_in, p_out=p_out, depth=depth).dsp == p_in * p_out
     odd = cost(MacLane, target, p_in=p_in, p_out=p_out, depth=depth, paired=True)
     assert odd.dsp == p_in * -(-p_out // 2)
@@ -78,7 +84,7 @@ def test_digits_takes_half_the_dsps_for_its_layers(digits: Path) -> None:
     layout = plan(graph, paired=True)
     assert (layout.multipliers, layout.dsps) == (143, 73)
     requantisers = 24  # of two layers that leave them no time for narrow digits
-    assert synthesise(build.netlist(graph, layout), target="xc7").total.dsp == 73 + requantisers
+    assert synthesise(build.netlist(graph, layout), target=XC7).total.dsp == 73 + requantisers
 
 
 class Scratch(wiring.Component):
@@ -107,14 +113,14 @@ class Holder(Scratch):
         return m
 
 
-@pytest.mark.parametrize("target", ("ecp5", "xc7"))
-def test_memory_with_a_write_port_is_counted(target: str) -> None:
+@pytest.mark.parametrize("target", (ECP5, XC7), ids=str)
+def test_memory_with_a_write_port_is_counted(target: Target) -> None:
     hierarchy = Hierarchy()
     hierarchy.build(Holder())
     assert synthesise(hierarchy, target=target).total.writable_memories == 1
 
 
-def report(path: Path, cache: Path, workers: Workers | None = None, target: str = "ice40") -> Report:
+def report(path: Path, cache: Path, workers: Workers | None = None, target: Target = ICE40) -> Report:
     graph = load(path)
     return synthesise(build.netlist(graph, plan(graph, cycles=6000)), target=target, workers=workers,
                       cache=cache)
@@ -135,15 +141,15 @@ def test_second_run_takes_no_yosys(small: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(yosys, "run", fail)
     assert report(small, tmp_path) == first
     with pytest.raises(AssertionError, match=r"^Yosys runs$"):
-        report(small, tmp_path, target="ecp5")
+        report(small, tmp_path, target=ECP5)
     for file in tmp_path.iterdir():
         file.write_text("{")
     with pytest.raises(AssertionError, match=r"^Yosys runs$"):
         report(small, tmp_path)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_content_of_block_rams_does_not_count(tmp_path: Path, target: str,
+@pytest.mark.parametrize("target", TARGETS.values(), ids=str)
+def test_content_of_block_rams_does_not_count(tmp_path: Path, target: Target,
                                               monkeypatch: pytest.MonkeyPatch) -> None:
     """Large ROMs are blanked; where one that became logic was, all are synthesised with what they hold."""
     net, runs = Network((24, 4, 2)), []
@@ -192,4 +198,4 @@ def test_reports_add_up() -> None:
 def test_target_unknown() -> None:
     with pytest.raises(HeadraceError, match=r"^unknown target 'asic': supported are ecp5, gowin, ice40, "
                                             r"nexus, xc7, xcup$"):
-        synthesise(Hierarchy(), target="asic")
+        find("asic")

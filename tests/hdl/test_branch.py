@@ -1,6 +1,4 @@
 # amaranth: UnusedElaboratable=no
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from amaranth import Module, signed, unsigned
@@ -10,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 import streams
 from headrace.hdl.arithmetic.requantisation import AddRequantisation
+from headrace.hdl.base.platform import Platform
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.layers.add import Add
 from headrace.hdl.layers.fork import Fork
@@ -26,7 +25,7 @@ LONG_ROWS = RowFormat(channels=20, height=4, lanes=2, shape=unsigned(8))  # one 
 def test_shortcut_passes_rows_on(i_gap: str, o_gap: str, rows: int, rings: str) -> None:
     beats = list(range(1, 241))
     shortcut = Shortcut(i=LONG_ROWS, rows=rows)
-    made = Fragment.get(shortcut, SimpleNamespace(rings=rings))
+    made = Fragment.get(shortcut, Platform(rings=rings))
     assert ("rows" in {name for _, name, _ in made.subfragments}) == (rings == "blockram")
     assert streams.run(shortcut, {"i": beats}, 240, i_gap=i_gap, o_gap=o_gap, made=made) == beats
 

@@ -1,12 +1,12 @@
 # amaranth: UnusedElaboratable=no
 import random
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
 
+from headrace.hdl.base.platform import Platform
 from headrace.hdl.storage.ring import Ring
 from headrace.hdl.storage.rom import Rom, pack
 
@@ -33,7 +33,7 @@ def outputs(ring: Ring, platform: object, cycles: int) -> list[int]:
 
 
 @pytest.mark.parametrize("platform", (
-    SimpleNamespace(fast_rings=True), SimpleNamespace(rings="lutram"), SimpleNamespace(rings="blockram")))
+    Platform(fast_rings=True), Platform(rings="lutram"), Platform(rings="blockram")))
 @pytest.mark.parametrize("columns", (1, 3))
 @pytest.mark.parametrize("depth", (1, 2, 5, 8, 50))
 def test_memories_are_the_same(depth: int, columns: int, platform: Any) -> None:

@@ -55,7 +55,7 @@ def hardware_agrees(graph: Graph, plan: Plan, x: np.ndarray, options: Options) -
         patterns = dict(zip(("valid", "ready"), np.random.default_rng(1).random((2, 97)) < 0.7, strict=True))
     with pytest.MonkeyPatch.context() as patch:  # one that hangs fails soon, so that it can be made smaller
         patch.setattr(verify, "DEADLINE", 3_000 + 3 * int(plan.cycles_per_frame))
-        hardware = verify.Hardware(graph, plan, rings=options.rings, optimise=False)
+        hardware = verify.Hardware(graph, plan, fast_rings=False, optimise=False)
         result = hardware.run(x, **patterns)
     assert result.first is None and not any(result.mismatches.values()), str(result.first)
     if not patterns:

@@ -19,7 +19,7 @@ from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import LayerPlan, Plan
 from headrace.gen.planning.planner import default_budget, plan, unrolled
 from headrace.hdl.arithmetic.geometry import Window
-from headrace.hdl.storage.ring import BLOCKRAM, LUTRAM, REGISTERS
+from headrace.hdl.base.platform import BLOCKRAM, LUTRAM
 from headrace.sim import reference
 from random_models import save
 from random_networks import networks
@@ -35,7 +35,6 @@ class Variant:
 
     layout: Callable[[Graph], Plan]
     shows: Callable[[Plan], bool] = lambda layout: True
-    rings: str = REGISTERS
     multipliers: int = 60  # at most
 
 
@@ -51,7 +50,7 @@ VARIANTS = {
     "default": Variant(layout=plan),
     "pipelined": Variant(layout=lambda graph: plan(graph, means=Means(pipelined=True))),
     "folded": Variant(layout=slow(), shows=some(lambda layer: layer.fold > 1)),
-    "blockram": Variant(layout=slow(rings=BLOCKRAM), rings=BLOCKRAM,
+    "blockram": Variant(layout=slow(rings=BLOCKRAM),
                         shows=some(lambda layer: layer.kind == "addressed")),
     "unrolled-pairs": Variant(layout=lambda graph: unrolled(graph, paired=True),
                               shows=some(lambda layer: layer.paired), multipliers=250),
@@ -121,7 +120,7 @@ def test_rows_kept_narrow_in_lutram(small: Path, tmp_path: Path) -> None:
     graph = load(small)
     layout = plan(graph, means=Means(keep="narrow", rings=LUTRAM))
     assert some(lambda layer: layer.together != Window())(layout)
-    made = subject(graph, layout, tmp_path / "out", LUTRAM)
+    made = subject(graph, layout, tmp_path / "out")
     powered_up(made, tmp_path, 2)
     from_anything(made, tmp_path, 2)
 
@@ -131,4 +130,4 @@ def test_rows_kept_narrow_in_lutram(small: Path, tmp_path: Path) -> None:
 def test_random_networks(variant: str, number: int, tmp_path: Path) -> None:
     chosen = VARIANTS[variant]
     graph, layout = drawn(10 * number + list(VARIANTS).index(variant), chosen, tmp_path)
-    from_anything(subject(graph, layout, tmp_path / "out", chosen.rings), tmp_path, number)
+    from_anything(subject(graph, layout, tmp_path / "out"), tmp_path, number)

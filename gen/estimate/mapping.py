@@ -3,77 +3,10 @@
 The rules are those of its technology files (mul2dsp.v, the brams*.txt and what `synth_*` passes to them),
 replayed on widths alone.
 """
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from headrace.gen.ir.errors import HeadraceError
-
-
-@dataclass(frozen=True)
-class Multipliers:
-    """The widest factors of a DSP, the pieces that wider ones are cut into, and the narrowest product."""
-
-    a: int
-    b: int
-    piece: int
-    signed: bool = False  # a piece needs a sign bit of its own
-    least_factor: int = 2
-    least_product: int = 9
-
-
-@dataclass(frozen=True)
-class BlockRam:
-    """A way to use a block RAM: its size, widths and what a block costs."""
-
-    kbit: int
-    address_bits: int  # of single bits
-    widths: Sequence[int]
-    cost: int
-
-    def blocks(self, depth: int, width: int) -> int:
-        """Return how many hold so many words."""
-        return min(-(-width // each) * -(-depth // (1 << self.address_bits - (each.bit_length() - 1)))
-                   for each in self.widths)
-
-
-@dataclass(frozen=True)
-class Family:
-    target: str
-    multipliers: Multipliers | None
-    block_rams: Sequence[BlockRam]
-    lut_inputs: int = 4
-    bits_in_luts: int = 16  # that cost as much as 1
-    shift_registers: bool = False  # of 32 words in a LUT
-    dsp_absorbs: bool = False  # the register behind it
-    lut_ram: tuple[int, int, int] | None = None  # words, bits and LUTs of a memory with a port to read
-
-
-_XILINX_RAMS = (BlockRam(18, 14, (1, 2, 4, 9, 18, 36), 129), BlockRam(36, 15, (1, 2, 4, 9, 18, 36, 72), 257))
-
-FAMILIES: dict[str, Family] = {family.target: family for family in (
-    Family("ecp5", Multipliers(18, 18, 18), (BlockRam(18, 14, (1, 2, 4, 9, 18, 36), 128),),
-           lut_ram=(16, 4, 6)),
-    Family("ice40", None, (BlockRam(4, 12, (1, 2, 4, 8, 16), 64),)),
-    Family("xc7", Multipliers(25, 18, 18, signed=True), _XILINX_RAMS, lut_inputs=6, bits_in_luts=64,
-           shift_registers=True, dsp_absorbs=True, lut_ram=(32, 6, 4)),
-    Family("xcup", Multipliers(27, 18, 18, signed=True), _XILINX_RAMS, lut_inputs=6, bits_in_luts=64,
-           shift_registers=True, lut_ram=(32, 14, 8)),
-)}
-
-
-def family(target: str) -> Family:
-    """Return what is known of a target of `headrace synth`.
-
-    Raises
-    ------
-    :exc:`HeadraceError`
-        If there is no estimate for it.
-    """
-    if target not in FAMILIES:
-        raise HeadraceError(f"there is no estimate for target {target!r}: supported are "
-                            f"{', '.join(sorted(FAMILIES))}")
-    return FAMILIES[target]
+from headrace.gen.netlist.primitives import Multipliers, Primitives
 
 
 @dataclass(frozen=True)
@@ -116,7 +49,7 @@ def _cut(dsp: Multipliers, width: int, widest: int) -> tuple[int, int]:
 
 
 @cache
-def memory(family: Family, depth: int, width: int, *, block: bool = False) -> tuple[int, int]:
+def memory(family: Primitives, depth: int, width: int, *, block: bool = False) -> tuple[int, int]:
     """Return the block RAMs that a memory becomes, and their kbit; none if LUTs cost less and may be used."""
     if not width:
         return 0, 0
@@ -125,7 +58,7 @@ def memory(family: Family, depth: int, width: int, *, block: bool = False) -> tu
     return (blocks, kbit) if block or family.bits_in_luts * cost < depth * width else (0, 0)
 
 
-def lut_memory(family: Family, width: int, depth: int) -> int:
+def lut_memory(family: Primitives, width: int, depth: int) -> int:
     """Return the LUTs of a memory: those that hold it, and those that choose among them."""
     assert family.lut_ram is not None
     words, bits, luts = family.lut_ram
@@ -133,7 +66,7 @@ def lut_memory(family: Family, width: int, depth: int) -> int:
     return -(-width // bits) * rows * luts + (rows - 1) * width * 2 // (family.lut_inputs - 1)
 
 
-def shift_register(family: Family, width: int, depth: int) -> tuple[int, int]:
+def shift_register(family: Primitives, width: int, depth: int) -> tuple[int, int]:
     """Return LUTs and flip-flops of words that move together."""
     if not family.shift_registers or depth < 3:
         return 0, width * depth
