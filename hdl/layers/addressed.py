@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from amaranth import Const, Module, Mux, Shape, Value
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.area.part import Control, Part, rom_part
 from headrace.hdl.arithmetic.geometry import Image, Window
@@ -17,15 +15,15 @@ from headrace.hdl.base.rows import RowFormat, replayed
 from headrace.hdl.lanes.area import Lanes, told_stages
 from headrace.hdl.lanes.bit_lane import BitLane
 from headrace.hdl.lanes.lane import MacLane
-from headrace.hdl.layers.layer import Layer, RomShape, State
+from headrace.hdl.layers.layer import RomShape, State
 from headrace.hdl.layers.loops import Loop, Loops
+from headrace.hdl.layers.requantised import Requantised
 from headrace.hdl.layers.row_memory import MemoryRows, RowMemory
-from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.storage.rom import Rom, pack
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 
 
-class Addressed(Layer):
+class Addressed(Requantised):
     """A convolution, dense or depthwise, of one lane that serves all columns in turn.
 
     For small devices whose registers do not hold the rows: they are kept in block RAM. That has a write port,
@@ -46,27 +44,14 @@ class Addressed(Layer):
     depthwise : :class:`bool`
         ``sum[o]`` is of channel ``o // m`` alone, where the depth multiplier ``m`` is the outputs per input
         channel; otherwise of all.
-    weight : :class:`Shape`
-        Shape of a weight.
     weights : sequence of shape [C_out][(C_in or 1) * taps]
         Taps in the order channel, row, column.
     serial : :class:`bool`
         The lane multiplies by one bit of a weight per step (:class:`BitLane`): a step for each bit of each
         tap.
-    sum : :class:`Shape`
-        Shape that holds every finished sum; unfinished ones may wrap.
-    scaling : :class:`Requantisation`
-    requantise_steps : :class:`int`
-        Cycles the requantiser may take per output.
-
-    Members
-    -------
-    i : :py:`In(i.signature)`
-    o : :py:`Out(o.signature)`
+    weight, sum, scaling, requantise_steps
+        As in :class:`Requantised`.
     """
-
-    i: stream.Interface
-    o: stream.Interface
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, depthwise: bool,
                  weight: Shape, weights: Sequence[Sequence[int]], sum: Shape, scaling: Requantisation,
@@ -75,16 +60,14 @@ class Addressed(Layer):
             raise ValueError(f"Rows must leave by themselves, column by column, not {o!r}")
         if i.group != 1:
             raise ValueError(f"Rows must come by themselves, not {i!r}")
-        self.formats = i, o
+        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps)
         self.window, self.pad, self.depthwise = window, pad, depthwise
-        self.weight, self.weights, self.sum, self.scaling = weight, weights, sum, scaling
+        self.weight, self.weights = weight, weights
         self.serial, self.planes = serial, weight.width if serial else 1
         self.lane_pipelined = o.pipelined and not serial  # a bit's adder needs no stages
         self.memory = RowMemory(format=i, window=window)
         self.loops = Loops(formats=(i, o), window=window, depthwise=depthwise, planes=self.planes,
                            pipelined=self.lane_pipelined)
-        self.requantise = Requantise(sum=sum, count=1, o=o, scaling=scaling, steps=requantise_steps)
-        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
     def rom_words(self) -> list[int]:
         """Return the weights in the order of the steps."""
@@ -154,8 +137,7 @@ class Addressed(Layer):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        place(m, platform, "requantise", self.requantise)
-        wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
+        self.place_requantiser(m, platform)
         rom = Rom(width=self.weight.width // self.planes, words=self.rom_words(), waits=True, block=True)
         place(m, platform, "rom", rom)
         lane = self._lane()

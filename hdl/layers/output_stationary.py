@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 from amaranth import Const, Module, Mux, Shape, Signal
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data
 
 from headrace.hdl.area.part import Control, Part, ring_parts, rom_part, served, varied
 from headrace.hdl.arithmetic.geometry import Image, Window
@@ -17,15 +16,15 @@ from headrace.hdl.lanes.area import Lanes, told_stages
 from headrace.hdl.lanes.fold import in_turn
 from headrace.hdl.lanes.pair import place_lanes
 from headrace.hdl.layers.landing import Landing, LandingRows
-from headrace.hdl.layers.layer import Layer, RomShape, State
+from headrace.hdl.layers.layer import RomShape, State
+from headrace.hdl.layers.requantised import Requantised
 from headrace.hdl.layers.turns import Turn, Turns
-from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.storage.ring import Ring
 from headrace.hdl.storage.rom import Rom, pack
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 
 
-class OutputStationary(Layer):
+class OutputStationary(Requantised):
     """Dense convolution whose lanes hold the window and sweep one output channel after another.
 
     ``sum[o] = sum over c, kh, kw of x[c][kh][kw] * weight[o][c][kh][kw]``, then :class:`Requantise`. A turn
@@ -42,36 +41,20 @@ class OutputStationary(Layer):
 
     Parameters
     ----------
-    i, o : :class:`RowFormat`
     window : :class:`Window`
     pad : :class:`int`
         What stands outside the image.
-    weight : :class:`Shape`
-        Shape of a weight.
     weights : sequence of shape [C_out][C_in * taps]
         Taps in the order channel, row, column.
-    sum : :class:`Shape`
-        Shape that holds every finished sum; unfinished ones may wrap.
     p_in : :class:`int`
         Operands used per step: at most the window's taps, or a multiple of them that divides ``C_in * taps``.
     p_out : :class:`int`
         Outputs computed side by side, at most ``C_out``; 1 where rows leave in groups or folded.
     banks : :class:`int`
         1 or 2: with a second bank of landing rows, a group lands even while the one before moves up.
-    paired : :class:`bool`
-        Neighbour lanes share multipliers (:class:`LanePair`).
-    scaling : :class:`Requantisation`
-    requantise_steps : :class:`int`
-        Cycles the requantiser may take per output.
-
-    Members
-    -------
-    i : :py:`In(i.signature)`
-    o : :py:`Out(o.signature)`
+    i, o, weight, sum, scaling, requantise_steps, paired
+        As in :class:`Requantised`.
     """
-
-    i: stream.Interface
-    o: stream.Interface
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, weight: Shape,
                  weights: Sequence[Sequence[int]], sum: Shape, p_in: int, p_out: int, scaling: Requantisation,
@@ -89,17 +72,13 @@ class OutputStationary(Layer):
             self.hold = o.together
         if o.fold > 1 and p_out > 1:
             raise ValueError(f"p_out must be 1 where columns are folded, not {p_out!r}")
-        self.formats = i, o
+        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps, p_out=p_out)
         self.window, self.pad = window, pad
-        self.weight, self.weights, self.sum = weight, weights, sum
+        self.weight, self.weights = weight, weights
         self.p_in, self.p_out, self.paired = p_in, p_out, paired
         self.landing = Landing(format=i, window=self.hold, side=max(1, p_in // taps), banks=banks)
         self.turns = Turns(formats=(i, o), window=self.hold, words=self.landing.words,
                            selects=max(1, -(-taps // p_in)), sweeps=-(-o.channels // p_out))
-        self.scaling = scaling
-        self.requantise = Requantise(sum=sum, count=p_out, o=o,
-                                     scaling=scaling, steps=requantise_steps)
-        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
     def rom_words(self) -> list[int]:
         """Return the weights in the order of the steps, ``p_out * p_in`` per word."""
@@ -158,8 +137,7 @@ class OutputStationary(Layer):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         _, o = self.formats
-        place(m, platform, "requantise", self.requantise)
-        wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
+        self.place_requantiser(m, platform)
         rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words(), waits=o.pipelined)
         place(m, platform, "rom", rom)
         rows = LandingRows(m, platform, self.i, self.landing)
