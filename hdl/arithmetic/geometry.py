@@ -22,6 +22,11 @@ class Window:
         """Return the steps in which all taps are used, so many in each."""
         return -(-self.taps // p_in)
 
+    @property
+    def enters(self) -> int:
+        """Rows that are new to the kernel as it moves down."""
+        return min(self.kernel[0], self.stride[0])
+
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         top, left, bottom, right = self.pads
         return ((height + top + bottom - self.kernel[0]) // self.stride[0] + 1,
@@ -151,16 +156,15 @@ class LandingRow:
 def held_groups(window: Window, height: int) -> tuple[list[HeldGroup], list[LandingRow]]:
     """Return the turns of a layer that holds a window of ``K`` rows, and its input rows.
 
-    Of each group, ``min(K, stride)`` rows land side by side; rows that no window needs land nowhere.
+    The rows of a group that enter the window land side by side; rows that no window needs land nowhere.
     """
     (kernel, _), (stride, _), (top, _, _, _) = window.kernel, window.stride, window.pads
     rows, _ = window.output_size(height, 1 << 30)
-    kept = min(kernel, stride)
     first = min(0, -((kernel - 1 - top) // stride))  # the first turn whose window reaches row 0
     rows_in = [LandingRow(slot=None, completes=False)] * height
     groups = []
     for turn in range(first, rows):
-        landing = range(turn * stride - top + kernel - kept, turn * stride - top + kernel)
+        landing = range(turn * stride - top + kernel - window.enters, turn * stride - top + kernel)
         for slot, row in enumerate(landing):
             if 0 <= row < height:
                 rows_in[row] = LandingRow(slot, completes=row == min(landing[-1], height - 1))

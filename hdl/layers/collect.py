@@ -6,6 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.area.part import Control, Part, controlled
+from headrace.hdl.arithmetic.geometry import PassingGroup
 from headrace.hdl.base.rows import RowFormat, counter, table
 from headrace.hdl.timing.channel import Channel, Process
 
@@ -106,3 +107,10 @@ def collect_part(x: RowFormat, places: int, words: int) -> Part:
     bits, places = x.lanes * x.shape.width, places * x.fold
     return controlled("collect", Control(
         "collect", counters=(places, words), state=bits * (2 * places - 1) + 1, features={"places": places}))
+
+
+def collected(groups: Sequence[PassingGroup], x: RowFormat) -> tuple[list[tuple[bool, ...]], int]:
+    """Return ``takes`` and ``words`` of what brings together the rows of each group, and their columns."""
+    if x.group == 1:
+        return [(True,)], 1
+    return [group.arrives for group in groups if any(group.arrives)], x.channels

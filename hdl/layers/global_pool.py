@@ -2,53 +2,27 @@
 """Global average pooling."""
 from collections.abc import Iterator, Sequence
 
-from amaranth import Module, Mux, Shape, Signal
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data
 
 from headrace.hdl.area.part import Control, Part, ring_parts
 from headrace.hdl.arithmetic.geometry import Image
-from headrace.hdl.arithmetic.requantisation import Requantisation
 from headrace.hdl.base.hierarchy import place
-from headrace.hdl.base.rows import RowFormat, counter
+from headrace.hdl.base.rows import counter
 from headrace.hdl.lanes.sums import total as total_of
-from headrace.hdl.layers.layer import Layer, State
-from headrace.hdl.requantise.requantise import Requantise
+from headrace.hdl.layers.layer import State
+from headrace.hdl.layers.requantised import Requantised
 from headrace.hdl.storage.ring import Ring
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 
 
-class GlobalPool(Layer):
+class GlobalPool(Requantised):
     """``sum[c] = sum of x[c] over the whole image``, then :class:`Requantise`; one lane comes out.
 
     Each row of a channel is summed across its columns first, so that one ring of C sums is all that is kept.
-    Takes a beat per cycle, except that the last row waits for the requantiser.
-
-    Parameters
-    ----------
-    i, o : :class:`RowFormat`
-    sum : :class:`Shape`
-        Shape that holds every finished sum; unfinished ones may wrap.
-    scaling : :class:`Requantisation`
-    requantise_steps : :class:`int`
-        Cycles the requantiser may take per output.
-
-    Members
-    -------
-    i : :py:`In(i.signature)`
-    o : :py:`Out(o.signature)`
+    Takes a beat per cycle, except that the last row waits for the requantiser. Parameters as in
+    :class:`Requantised`.
     """
-
-    i: stream.Interface
-    o: stream.Interface
-
-    def __init__(self, *, i: RowFormat, o: RowFormat, sum: Shape, scaling: Requantisation,
-                 requantise_steps: int) -> None:
-        self.formats = i, o
-        self.sum, self.scaling = sum, scaling
-        self.requantise = Requantise(sum=sum, count=1, o=o, scaling=scaling,
-                                     steps=requantise_steps)
-        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
     def model(self, *images: Image) -> Image:
         """Compute a C x 1 x 1 image from a C x H x W one, bit for bit."""
@@ -99,8 +73,7 @@ class GlobalPool(Layer):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         i, _ = self.formats
-        place(m, platform, "requantise", self.requantise)
-        wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
+        self.place_requantiser(m, platform)
         across = Signal(self.sum, reset_less=True)
         present, take = Signal(), Signal()
         m.d.comb += self.i.ready.eq(~present | take)

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from amaranth import Const, Module, Shape, Signal, Value
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, wiring
 
 from headrace.hdl.area.part import Control, Part, controlled, ring_parts, rom_part, served
 from headrace.hdl.arithmetic.geometry import Image
@@ -18,14 +17,14 @@ from headrace.hdl.lanes.pair import place_lanes
 from headrace.hdl.lanes.steps import MAC_STAGES, MacSteps
 from headrace.hdl.layers.collect import Collect, collect_part, collecting
 from headrace.hdl.layers.drain import Drain, draining
-from headrace.hdl.layers.layer import Layer, RomShape, State
-from headrace.hdl.requantise.requantise import Requantise
+from headrace.hdl.layers.layer import RomShape, State
+from headrace.hdl.layers.requantised import Requantised
 from headrace.hdl.storage.rom import Rom, pack
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 from headrace.hdl.timing.pipeline import Pipeline, first_step
 
 
-class InputStationary(Layer):
+class InputStationary(Requantised):
     """1x1 convolution whose lanes hold the unfinished sums of all outputs.
 
     An operand is used for all outputs as it arrives and then dropped: ``ceil(C_out / p_out) * o.fold`` steps
@@ -35,31 +34,15 @@ class InputStationary(Layer):
 
     Parameters
     ----------
-    i, o : :class:`RowFormat`
-    weight : :class:`Shape`
-        Shape of a weight.
     weights : sequence of shape [C_out][C_in]
-    sum : :class:`Shape`
-        Shape that holds every finished sum; unfinished ones may wrap.
     p_in, p_out : :class:`int`
         Operands used and outputs computed per step: a divisor of ``C_in``, and at most ``C_out``; ``p_out``
         is 1 where the output is folded.
     drain : :class:`bool`
         Keep finished sums in a ring of their own.
-    paired : :class:`bool`
-        Neighbour lanes share multipliers (:class:`LanePair`).
-    scaling : :class:`Requantisation`
-    requantise_steps : :class:`int`
-        Cycles the requantiser may take per output.
-
-    Members
-    -------
-    i : :py:`In(i.signature)`
-    o : :py:`Out(o.signature)`
+    i, o, weight, sum, scaling, requantise_steps, paired
+        As in :class:`Requantised`.
     """
-
-    i: stream.Interface
-    o: stream.Interface
 
     def __init__(self, *, i: RowFormat, o: RowFormat, weight: Shape, weights: Sequence[Sequence[int]],
                  sum: Shape, p_in: int, p_out: int, drain: bool, scaling: Requantisation,
@@ -70,17 +53,13 @@ class InputStationary(Layer):
             raise ValueError(f"p_out must be 1 to the {o.channels} output channels, not {p_out!r}")
         if o.fold > 1 and p_out > 1:
             raise ValueError(f"p_out must be 1 where columns are folded, not {p_out!r}")
-        self.formats = i, o
-        self.weight, self.weights, self.sum = weight, weights, sum
+        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps, p_out=p_out)
+        self.weight, self.weights = weight, weights
         self.p_in, self.p_out, self.paired = p_in, p_out, paired
         self.groups, self.turns = i.channels // p_in, -(-o.channels // p_out)
         self.collects = p_in > 1 or i.fold > 1  # beats into words
         self.depth = self.turns * o.fold  # words of unfinished sums
         self.drains = drain and self.depth > 1
-        self.scaling = scaling
-        self.requantise = Requantise(sum=sum, count=p_out, o=o,
-                                     scaling=scaling, steps=requantise_steps)
-        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
     def rom_words(self) -> list[int]:
         """Return the weights in the order of the steps, ``p_out * p_in`` per word."""
@@ -166,8 +145,7 @@ class InputStationary(Layer):
         i, o = self.formats
         rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words(), waits=o.pipelined)
         place(m, platform, "rom", rom)
-        place(m, platform, "requantise", self.requantise)
-        wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
+        self.place_requantiser(m, platform)
         finished = self.requantise.i
         if self.drains:
             drain = Drain(word=data.ArrayLayout(self.sum, self.p_out), lanes=o.lanes, depth=self.depth)

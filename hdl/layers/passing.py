@@ -12,8 +12,9 @@ from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat, counter, table
 from headrace.hdl.lanes.fold import in_turn
 from headrace.hdl.lanes.steps import MAC_STAGES, MacSteps
-from headrace.hdl.layers.collect import Collect, collect_part, collecting
+from headrace.hdl.layers.collect import Collect, collect_part, collected, collecting
 from headrace.hdl.layers.layer import State
+from headrace.hdl.layers.merge import merge
 from headrace.hdl.storage.ring import Ring
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 from headrace.hdl.timing.pipeline import Pipeline
@@ -27,10 +28,7 @@ class Passing:
     of a group are brought together first, in registers; then each output takes ``ceil(taps / p_in)`` steps of
     one cycle for each column that a lane serves. A group that completes no window takes one step per channel.
 
-    Where the bottom padding makes a group of its own, the next frame's first group passes with it, as long as
-    it is there: its channels enter the ring as those of the last output leave. The first channel that is not
-    there after :py:`patience` cycles ends this, the outputs go on alone, and afterwards the ring turns past
-    the channels that are in already. So a frame that has come is finished whether or not another follows.
+    Frames may overlap (:class:`Merge`).
 
     Parameters
     ----------
@@ -91,17 +89,8 @@ class Passing:
             High in the steps in which the lanes compute; in those after which the weights of the output come
             once more, for the next columns; and what the lanes are told.
         """
-        (x, o), window, kernel = self.formats, self.window, self.window.kernel[0]
-        groups, patience = self.groups, self.patience
-        arriving: list[list[Any]] = [[value] for value in i.payload]
-        if x.in_parts:
-            takes, words = collected(groups, x)
-            collect = Collect(i=x, takes=takes, words=words)
-            place(m, platform, "collect", collect)
-            wiring.connect(m, wiring.flipped(i), collect.i)
-            i = collect.o
-            arriving = [[*i.payload[column]] for column in range(x.width)]
-
+        (x, o), groups = self.formats, self.groups
+        i, arriving = self._collect(m, platform, i)
         advance, valid, ends, group_ends = Signal(), Signal(), Signal(), Signal()
         group = Signal(range(len(groups)))
         arrives = table([any(g.arrives) for g in groups], group)
@@ -111,66 +100,69 @@ class Passing:
         output_last = select_last & fold_last if o.fold > 1 else select_last
         _, _, copy_last = counter(m, o.channels // x.channels, advance & output_last, name="copy")
         channel, _, channel_last = counter(m, x.channels, ends, name="channel")
-
-        joins, takes_next, passed, hesitates = Signal(), Signal(), Signal(), Signal()
-        if merges(groups):
-            ahead = Signal(range(x.channels + 1))  # channels of the next frame that are in the ring
-            m.d.comb += [
-                joins.eq((group == len(groups) - 1) & (ahead == channel)),
-                takes_next.eq(joins & ends & i.valid),
-                passed.eq((group == 0) & (channel < ahead)),
-            ]
-            with m.If(group_ends & (takes_next | (group == 0))):
-                m.d.sync += ahead.eq(0)
-            with m.Elif(takes_next):
-                m.d.sync += ahead.eq(ahead + 1)
-            if patience:
-                waited = Signal(range(patience + 1))
-                m.d.comb += hesitates.eq(joins & ~i.valid & (waited != patience))
-                with m.If(takes_next | group_ends):
-                    m.d.sync += waited.eq(0)
-                with m.Elif(hesitates):
-                    m.d.sync += waited.eq(waited + 1)
+        next_frame = merge(m, i.valid, groups, x.channels, self.patience, group=group, channel=channel,
+                           ends=ends, group_ends=group_ends)
         with m.If(group_ends):
-            m.d.sync += group.eq(Mux(group == len(groups) - 1, takes_next, group + 1))
+            m.d.sync += group.eq(Mux(group == len(groups) - 1, next_frame.takes_next, group + 1))
 
-        waits = arrives & ~passed
+        waits = arrives & ~next_frame.passed
         steps = MacSteps(m, possible=valid, computes=emits, first=select == 0, finishes=emits & select_last,
                          finished=finished, taken=taken, pipelined=self.pipelined)
         m.d.comb += [
-            valid.eq(may_step & (~waits | i.valid) & ~hesitates),
+            valid.eq(may_step & (~waits | i.valid) & ~next_frame.hesitates),
             advance.eq(steps.step & emits),
             ends.eq(steps.step & (~emits | (output_last & copy_last))),
             group_ends.eq(ends & channel_last),
-            i.ready.eq(ends & (waits | joins)),
+            i.ready.eq(ends & (waits | next_frame.joins)),
         ]
-
-        # What the window sees of each column: the earlier rows, then the group that arrives.
-        columns = arriving
-        if (kept := kernel - x.group) > 0:
-            held = Ring(word=data.ArrayLayout(x.shape, kept), columns=x.width, depth=x.channels)
-            place(m, platform, "held", held)
-            m.d.comb += held.shift.eq(ends)
-            columns = [[*word, *values] for word, values in zip(held.o, arriving, strict=True)]
-            for word, entering, values in zip(held.o, held.i, columns, strict=True):
-                m.d.comb += [value.eq(Mux(passed, same, newer)) for value, same, newer
-                             in zip(entering, word, values[x.group:], strict=True)]
-        padding = Const(pad, x.shape)
-        for tap in range(kernel):
-            inside = Signal(name=f"inside{tap}")  # a table is described anew wherever it is used
-            m.d.comb += inside.eq(table([g.inside[tap] for g in groups], group))
-            for column in range(x.width):
-                masked = Signal(x.shape, name=f"x{column}_{tap}")
-                m.d.comb += masked.eq(Mux(inside, columns[column][tap], padding))
-                columns[column][tap] = masked
-        view = in_turn(m, fold, o.lanes, window.columns(x.width), dict(enumerate(columns)),
-                       [padding] * kernel)
-        for lane, seen in zip(lanes, view, strict=True):
-            operands = [rows[tap] for tap in range(kernel) for rows in seen]
+        columns = self._window(m, platform, arriving, passed=next_frame.passed, ends=ends)
+        for lane, operands in zip(lanes, self._operands(m, columns, group, fold, pad), strict=True):
             m.d.comb += [value.eq(operand) for value, operand in zip(lane.x, operands, strict=True)]
             m.d.comb += lane.select.eq(select)
             steps.tell(lane)
         return advance, select_last & ~fold_last if o.fold > 1 else Const(0), steps
+
+    def _collect(self, m: Module, platform: object, i: Any) -> tuple[Any, list[list[Any]]]:
+        """Return the input and what it has of each column, the rows of a group together."""
+        x, _ = self.formats
+        if not x.in_parts:
+            return i, [[value] for value in i.payload]
+        takes, words = collected(self.groups, x)
+        collect = Collect(i=x, takes=takes, words=words)
+        place(m, platform, "collect", collect)
+        wiring.connect(m, wiring.flipped(i), collect.i)
+        return collect.o, [[*collect.o.payload[column]] for column in range(x.width)]
+
+    def _window(self, m: Module, platform: object, arriving: list[list[Any]], *, passed: Value,
+                ends: Value) -> list[list[Any]]:
+        """Return what the window sees of each column: the earlier rows, then the group that arrives."""
+        x, _ = self.formats
+        if not self.kept:
+            return arriving
+        held = Ring(word=data.ArrayLayout(x.shape, self.kept), columns=x.width, depth=x.channels)
+        place(m, platform, "held", held)
+        m.d.comb += held.shift.eq(ends)
+        columns = [[*word, *values] for word, values in zip(held.o, arriving, strict=True)]
+        for word, entering, values in zip(held.o, held.i, columns, strict=True):
+            m.d.comb += [value.eq(Mux(passed, same, newer)) for value, same, newer
+                         in zip(entering, word, values[x.group:], strict=True)]
+        return columns
+
+    def _operands(self, m: Module, columns: list[list[Any]], group: Value, fold: Value,
+                  pad: int) -> Iterator[list[Value]]:
+        """Yield what each lane sees, with padding outside the image."""
+        (x, o), window, padding = self.formats, self.window, Const(pad, self.formats[0].shape)
+        kernel = window.kernel[0]
+        for tap in range(kernel):
+            inside = Signal(name=f"inside{tap}")  # a table is described anew wherever it is used
+            m.d.comb += inside.eq(table([g.inside[tap] for g in self.groups], group))
+            for column in range(x.width):
+                masked = Signal(x.shape, name=f"x{column}_{tap}")
+                m.d.comb += masked.eq(Mux(inside, columns[column][tap], padding))
+                columns[column][tap] = masked
+        for seen in in_turn(m, fold, o.lanes, window.columns(x.width), dict(enumerate(columns)),
+                            [padding] * kernel):
+            yield [rows[tap] for tap in range(kernel) for rows in seen]
 
     def state(self) -> State:
         i, _ = self.formats
@@ -256,10 +248,3 @@ class Passing:
                 number, ahead = number + 1, 0
             else:
                 number, ahead = (1, 0) if joined == x.channels else (0, joined)
-
-
-def collected(groups: Sequence[PassingGroup], x: RowFormat) -> tuple[list[tuple[bool, ...]], int]:
-    """Return ``takes`` and ``words`` of what brings together the rows of each group, and their columns."""
-    if x.group == 1:
-        return [(True,)], 1
-    return [group.arrives for group in groups if any(group.arrives)], x.channels

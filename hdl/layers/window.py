@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from amaranth import Const, Module, Shape, Signal, unsigned
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.area.part import Control, Part, rom_part
@@ -17,13 +17,13 @@ from headrace.hdl.lanes.lane import MaxLane
 from headrace.hdl.lanes.pair import place_lanes
 from headrace.hdl.layers.layer import Layer, RomShape, State
 from headrace.hdl.layers.passing import Passing
-from headrace.hdl.requantise.requantise import Requantise
+from headrace.hdl.layers.requantised import Requantised
 from headrace.hdl.storage.rom import Rom, pack
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 from headrace.hdl.timing.pipeline import first_step, register
 
 
-class Depthwise(Layer):
+class Depthwise(Requantised):
     """``sum[o] = sum over kh, kw of x[o // m][kh][kw] * weight[o][kh][kw]``, then :class:`Requantise`.
 
     Timing as in :class:`Passing`. The depth multiplier ``m`` is the outputs per input channel. Without
@@ -31,7 +31,6 @@ class Depthwise(Layer):
 
     Parameters
     ----------
-    i, o : :class:`RowFormat`
     window : :class:`Window`
     pad : :class:`int`
         What stands outside the image.
@@ -39,25 +38,12 @@ class Depthwise(Layer):
         Taps used per step.
     patience : :class:`int`
         Cycles to wait for the next frame's first row, if the last output row can be made with it.
-    weight : :class:`Shape`
-        Shape of a weight.
     weights : sequence of shape [C_out][taps], or None
-    sum : :class:`Shape`
-        Shape that holds every finished sum; unfinished ones may wrap.
     paired : :class:`bool`
-        Neighbour lanes share multipliers (:class:`LanePair`); not without weights.
-    scaling : :class:`Requantisation`
-    requantise_steps : :class:`int`
-        Cycles the requantiser may take per output.
-
-    Members
-    -------
-    i : :py:`In(i.signature)`
-    o : :py:`Out(o.signature)`
+        Not without weights.
+    i, o, weight, sum, scaling, requantise_steps
+        As in :class:`Requantised`.
     """
-
-    i: stream.Interface
-    o: stream.Interface
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, p_in: int,
                  weights: Sequence[Sequence[int]] | None, sum: Shape, scaling: Requantisation,
@@ -65,17 +51,12 @@ class Depthwise(Layer):
                  weight: Shape = unsigned(1)) -> None:  # noqa: B008
         if o.channels % i.channels:
             raise ValueError(f"the {i.channels} input channels must divide the output's, not {o.channels!r}")
-        self.formats = i, o
+        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps)
         self.window, self.pad, self.p_in = window, pad, p_in
         self.passing = Passing(formats=(i, o), window=window, p_in=p_in, patience=patience,
                                pipelined=o.pipelined)
-        self.rom_depth = 1 if weights is None else o.channels * self.passing.selects
-        self.weight, self.weights, self.sum = weight, weights, sum
+        self.weight, self.weights = weight, weights
         self.paired = paired
-        self.scaling = scaling
-        self.requantise = Requantise(sum=sum, count=1, o=o, scaling=scaling,
-                                     steps=requantise_steps)
-        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
     def rom_words(self) -> list[int]:
         """Return the weights in the order of the steps, ``p_in`` per word."""
@@ -96,21 +77,27 @@ class Depthwise(Layer):
 
     @property
     def rom(self) -> RomShape | None:
-        return None if self.weights is None else RomShape(self.rom_depth, self.p_in * self.weight.width)
+        return None if self.weights is None else self.constants
+
+    @property
+    def constants(self) -> RomShape:
+        """The same where every weight is 1: a word of those."""
+        depth = 1 if self.weights is None else self.formats[1].channels * self.passing.selects
+        return RomShape(depth, self.p_in * self.weight.width)
 
     def state(self) -> State:
         return self.passing.state()
 
     def control(self) -> Control:
-        (_, o), depth = self.formats, self.rom_depth
-        told = told_stages(self.p_in * self.weight.width, constant=depth == 1) if o.pipelined else 0
-        counters = () if self.weights is None else (depth,)
+        (_, o), rom = self.formats, self.constants
+        told = told_stages(rom.width, constant=rom.depth == 1) if o.pipelined else 0
+        counters = () if self.weights is None else (rom.depth,)
         return self.passing.control(counters, told)
 
     def modules(self, rings: str) -> Iterator[Part]:
         i, o = self.formats
         yield from self.passing.modules()
-        yield rom_part("rom", self.rom_depth, self.p_in * self.weight.width)
+        yield rom_part("rom", self.constants.depth, self.constants.width)
         yield from Lanes(count=o.lanes, x=i.shape, weight=self.weight, sum=self.sum,
                          operands=self.window.taps, p_in=self.p_in, paired=self.paired,
                          pipelined=o.pipelined).parts()
@@ -118,14 +105,13 @@ class Depthwise(Layer):
 
     def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
         done = Channel(scheduler)
-        return [*self.passing.processes(inputs[0], done, scheduler, begin=first_step(self.rom_depth)),
+        return [*self.passing.processes(inputs[0], done, scheduler, begin=first_step(self.constants.depth)),
                 *self.requantise.processes(done, o, scheduler)]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         i, o = self.formats
-        place(m, platform, "requantise", self.requantise)
-        wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
+        self.place_requantiser(m, platform)
         rom = Rom(width=self.p_in * self.weight.width, words=self.rom_words(), waits=o.pipelined)
         place(m, platform, "rom", rom)
         lanes = place_lanes(
