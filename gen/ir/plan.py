@@ -23,9 +23,15 @@ class LayerPlan:
     shortcut_rows: tuple[int, ...] = ()  # rows held of each operand
     together: Window = Window()  # of rows that leave together
     fold: int = 1  # columns that each lane serves in turn
+    readout: int = 1  # columns that each requantiser serves in turn
     serial: bool = False  # its lane multiplies by one bit of a weight per step
     paired: bool = False  # neighbour lanes' products come from one multiplier
     multiplies: bool = False  # it has weights
+
+    @property
+    def beats(self) -> int:
+        """In which a row of a channel comes."""
+        return self.fold * self.readout
 
     @property
     def multipliers(self) -> int:

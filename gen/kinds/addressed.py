@@ -9,7 +9,7 @@ from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.kind import Kind, Site
 from headrace.gen.kinds.needs import Needs, reached
 from headrace.gen.kinds.place import BIT_BY_BIT, Option, Place
-from headrace.gen.kinds.weights import of_lanes
+from headrace.gen.kinds.weights import of_layer
 from headrace.hdl.arithmetic.geometry import rows_in_turn
 from headrace.hdl.arithmetic.requantisation import signed_width
 from headrace.hdl.layers.addressed import Addressed
@@ -37,7 +37,7 @@ class AddressedKind(Kind[Conv]):
         node, y = place.node, place.y
         outputs = y.channels * y.width  # of a row
         span = node.window.taps * (1 if node.depthwise else place.x.channels) * bits
-        steps = max(place.fastest, min(max(span, place.budget // y.height // outputs), BIT_BY_BIT))
+        steps = min(max(span, place.budget // y.height // outputs), BIT_BY_BIT)
         pace = (outputs * max(span, steps),) * y.height
         lanes = place.x.channels * place.x.width // place.beats  # columns of a beat, which land one by one
         land = place.x.height * place.beats * (lanes + 1 if lanes > 1 else 1)
@@ -45,9 +45,8 @@ class AddressedKind(Kind[Conv]):
                             serial=bits > 1, multiplies=True)
 
     def make(self, site: Site[Conv], plan: LayerPlan) -> Layer:
-        return Addressed(**of_lanes(site), window=site.node.window, pad=site.x.quantisation.zero_point,
-                         depthwise=site.node.depthwise, requantise_steps=plan.requantise_steps,
-                         serial=plan.serial)
+        return Addressed(**of_layer(site, plan), window=site.node.window, pad=site.x.quantisation.zero_point,
+                         depthwise=site.node.depthwise, serial=plan.serial)
 
     def needs(self, node: Conv, graph: Graph, inputs: Sequence[Needs], held: tuple[int, ...],
               fold: int) -> Needs:

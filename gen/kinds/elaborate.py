@@ -25,7 +25,7 @@ def row_formats(graph: Graph, plan: Plan) -> dict[str, RowFormat]:
     for node in graph.nodes:
         layer = plan.layers[node.name]
         formats[node.output] = row_format(graph.tensors[node.output], together=layer.together,
-                                          fold=layer.fold, pipelined=plan.pipelined)
+                                          fold=layer.beats, pipelined=plan.pipelined)
     return formats
 
 

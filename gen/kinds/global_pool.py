@@ -5,7 +5,7 @@ from headrace.gen.ir.graph import GlobalAveragePool, Graph
 from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.kind import Kind, Site
 from headrace.gen.kinds.needs import Needs, whole
-from headrace.gen.kinds.place import Option, Place
+from headrace.gen.kinds.place import SLOWEST, Option, Place
 from headrace.hdl.layers.global_pool import GlobalPool
 from headrace.hdl.layers.layer import Layer
 
@@ -15,7 +15,7 @@ class GlobalPoolKind(Kind[GlobalAveragePool]):
 
     def options(self, place: Place[GlobalAveragePool]) -> Iterator[Option]:
         *rows, last = [max(row, place.beats) for row in place.pace]
-        steps = place.steps((place.budget - sum(rows)) // place.x.channels)
+        steps = max(1, min((place.budget - sum(rows)) // place.x.channels, SLOWEST))
         yield place.option(self.name, (sum(rows) + max(last, steps * place.x.channels),), steps)
 
     def make(self, site: Site[GlobalAveragePool], plan: LayerPlan) -> Layer:

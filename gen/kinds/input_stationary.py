@@ -1,13 +1,12 @@
 """Pointwise convolutions with fewer outputs than inputs: lanes hold sums."""
 from collections.abc import Iterator
-from typing import Any
 
 from headrace.gen.ir.graph import Conv, Graph
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.dense import DenseKind, narrows
 from headrace.gen.kinds.kind import Site
-from headrace.gen.kinds.place import BURST, Option, Place, divisors, unrollings
+from headrace.gen.kinds.place import Option, Place, divisors, unrollings
 from headrace.gen.kinds.weights import of_lanes
 from headrace.hdl.layers.input_stationary import InputStationary
 from headrace.hdl.layers.layer import Layer
@@ -28,18 +27,16 @@ class InputStationaryKind(DenseKind):
             for p_out in unrollings(channels) if fold == 1 else (1,):
                 turns = -(-outputs // p_out)
                 sums = inputs // p_in * max(turns, p_in * (place.beats // inputs))
-                fields: dict[str, Any] = dict(
-                    p_in=p_in, p_out=p_out, fold=fold, chosen=p_in * place.y.width // fold, bursts=True,
-                    multiplies=True)
-                if turns > 1:
-                    steps = place.steps(max(per_row // BURST, min(2 * outputs, per_row - turns)) // outputs)
-                    pace = tuple(max(row, sums, outputs * steps + turns) for row in place.pace)
-                    yield place.option(self.name, pace, steps, spread=outputs * steps, drain=True, **fields)
                 filling = [max(row, sums - turns) for row in place.pace]  # the row before is finished
-                steps = place.steps((place.budget - sum(filling)) // height // outputs)
-                pace = tuple(row + outputs * steps for row in filling)
-                yield place.option(self.name, pace, steps, spread=outputs * steps, **fields)
+                for drain in (True, False) if turns > 1 else (False,):
+                    cycles = per_row - turns if drain else (place.budget - sum(filling)) // height
+                    for readout, steps in place.requantisers(fold, cycles // outputs):
+                        leaves = outputs * readout * steps
+                        pace = (tuple(max(row, sums, leaves + turns) for row in place.pace) if drain
+                                else tuple(row + leaves for row in filling))
+                        yield place.option(
+                            self.name, pace, steps, spread=leaves, delay=max(pace) + leaves, drain=drain,
+                            p_in=p_in, p_out=p_out, fold=fold, readout=readout, multiplies=True)
 
     def make(self, site: Site[Conv], plan: LayerPlan) -> Layer:
-        return InputStationary(**of_lanes(site), p_in=plan.p_in, p_out=plan.p_out, drain=plan.drain,
-                               requantise_steps=plan.requantise_steps, paired=plan.paired)
+        return InputStationary(**of_lanes(site, plan), p_out=plan.p_out, drain=plan.drain)

@@ -10,13 +10,9 @@ from headrace.gen.ir.graph import Add, Concat, Graph
 from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.kind import Kind, Site
 from headrace.gen.kinds.needs import Needs, complete
-from headrace.gen.kinds.place import BIT_BY_BIT, BURST, N, Option, Place, at_least
+from headrace.gen.kinds.place import BIT_BY_BIT, SLOWEST, N, Option, Place, at_least
 from headrace.hdl.layers import add, concat
 from headrace.hdl.layers.layer import Layer
-
-NARROW, BURST_WIDE = 4, 4
-"""Cycles per output of a pipelined addition, whose digits are then narrow enough for a fast clock, if its
-rows leave in this part of a row's time."""
 
 Turns = npt.NDArray[np.int64]
 """Of each beat of an operand, in order: the step of the join that takes it."""
@@ -58,16 +54,14 @@ class AddKind(Join[Add]):
         return [0] * len(beats), beats[0]
 
     def options(self, place: Place[Add]) -> Iterator[Option]:
-        y, means = place.y, place.means
-        affordable = place.budget // y.height // y.channels // place.fold
-        longest = BIT_BY_BIT if means.addressed else NARROW if means.pipelined else 0
-        before = [place.made[name] for name in place.node.inputs if name in place.made]
-        steps = min([max(place.steps(affordable // BURST), min(affordable // BURST_WIDE, longest)),
-                     *(each.layer.requantise_steps for each in before if each.bursts)])
-        least = y.channels * place.fold * steps
-        pace = tuple(max(row, least) for row in max(place.paces, key=sum))  # other: held
-        yield place.option(self.name, pace, steps, spread=place.spread, shortcut_rows=place.held,
-                           fold=place.fold)
+        y, budget = place.y, place.budget
+        row = y.channels * place.fold  # beats
+        longest = BIT_BY_BIT if place.means.addressed else SLOWEST
+        for steps in range(1, max(2, min(budget // y.height // row, longest) + 1)):
+            pace = tuple(max(time, row * steps) for time in max(place.paces, key=sum))  # other: held
+            spread = max(place.spread, row * steps)
+            yield place.option(self.name, pace, steps, spread=spread, shortcut_rows=place.held,
+                               fold=place.fold, delay=spread)
 
     def make(self, site: Site[Add], plan: LayerPlan) -> Layer:
         a, b = site.inputs

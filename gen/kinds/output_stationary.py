@@ -1,6 +1,6 @@
 """Dense convolutions whose lanes hold the window."""
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
 from headrace.gen.ir.graph import Conv, Graph, Pool, Window
 from headrace.gen.ir.means import Means
@@ -36,29 +36,27 @@ class OutputStationaryKind(DenseKind):
             for p_out in unrollings(y.channels) if fold == 1 and not overlapping else (1,):
                 sweeps = -(-y.channels // p_out) * fold
                 possible = (place.budget - fill) // sum(rows) // y.channels // fold
-                steps = place.steps(max(span // p_out, min(possible, SLOWEST // 2)))
-                row = sweeps * max(span, p_out * steps)
-                # With one bank rows land once the first sweep has taken those before.
-                lands = span + min(held.kernel[0], held.stride[0]) * place.spread
-                banks = 2 if x.height > 1 and lands > max(row, place.budget // emits) else 1
-                pace = tuple(row * made for made in rows)
-                pace = (fill + pace[0], *pace[1:])
-                # The input's rows need not come evenly, as others land while one is in use.
                 arrive = sum(place.pace)
+                # Rows need not come evenly, as others land while one is in use; with one bank they land once
+                # the first sweep has taken those before.
                 land = x.height * place.beats + len(groups) * (span if held.stride == (1, 1) else 0)
-                planes = window.kernel[0] * max(1, p_in // taps)
-                fields: dict[str, Any] = dict(
-                    cycles=max(arrive, land), p_in=p_in, p_out=p_out, banks=banks, fold=fold,
-                    chosen=planes * window.reached(y.width // fold), multiplies=True)
-                if not overlapping:
-                    yield place.option(self.name, pace, steps, **fields)
-                if together != Window() and p_out == 1:
-                    yield place.option(self.name, pace, steps, **fields, together=together)
+                lands = span + min(held.kernel[0], held.stride[0]) * place.spread
+                cycles = max(span // p_out, min(possible, SLOWEST // 2))
+                for readout, steps in place.requantisers(fold, cycles):
+                    row = sweeps * max(span, p_out * readout * steps)
+                    banks = 2 if x.height > 1 and lands > max(row, place.budget // emits) else 1
+                    pace = (fill + row * rows[0], *(row * made for made in rows[1:]))
+                    option = partial(
+                        place.option, self.name, pace, steps, cycles=max(arrive, land), p_in=p_in,
+                        p_out=p_out, banks=banks, fold=fold, readout=readout, multiplies=True)
+                    if not overlapping:
+                        yield option()
+                    if together != Window() and p_out == 1:
+                        yield option(together=together)
 
     def make(self, site: Site[Conv], plan: LayerPlan) -> Layer:
-        return OutputStationary(**of_lanes(site), window=site.node.window, pad=site.x.quantisation.zero_point,
-                                p_in=plan.p_in, p_out=plan.p_out, banks=plan.banks,
-                                requantise_steps=plan.requantise_steps, paired=plan.paired)
+        return OutputStationary(**of_lanes(site, plan), window=site.node.window,
+                                pad=site.x.quantisation.zero_point, p_out=plan.p_out, banks=plan.banks)
 
 
 def _together(place: Place[Conv]) -> Window:

@@ -21,8 +21,6 @@ W = TypeVar("W", bound=Conv | Pool)
 class PassingKind(Kind[W]):
     """A layer that makes each output channel, or some, of one input channel."""
 
-    requantises = True
-
     def options(self, place: Place[W]) -> Iterator[Option]:
         window, x, y = place.node.window, place.x, place.y
         copies = y.channels // x.channels
@@ -30,21 +28,23 @@ class PassingKind(Kind[W]):
         evenly = [time for time, each in zip(arriving, passing, strict=True) if each.emits and time]
         gathered = place.beats * (place.before.together.kernel[0] if place.before else 1)
         for fold, p_in in place.unrolled(unrollings(window.taps), window.taps * y.channels * y.height):
-            selects, steps = window.selects(p_in), 1
-            if self.requantises:
-                affordable = min(evenly, default=place.budget // y.height) // x.channels // copies // fold
-                steps = place.steps(max(selects, affordable))
-            busy = max(x.channels * copies * fold * max(selects, steps), gathered)
-            times = [max(time, busy if each.emits else gathered)
-                     for time, each in zip(arriving, passing, strict=True)]
-            patience = 0
-            if merges(passing):  # the last row comes with the first of the next frame
-                if sum(times) > place.budget * 7 // 8:
-                    patience = place.budget // y.height // 2
-                times[0], times[-1] = 0, max(times[-1], arriving[0])
-            yield place.option(self.name, _emitted(times, passing), steps, p_in=p_in, patience=patience,
-                               fold=fold, multiplies=self.of is Conv,
-                               chosen=window.kernel[0] * window.reached(y.width // fold))
+            selects = window.selects(p_in)
+            affordable = min(evenly, default=place.budget // y.height) // x.channels // copies // fold
+            for readout, steps in self.rates(place, fold, max(selects, affordable)):
+                busy = max(x.channels * copies * fold * max(selects, readout * steps), gathered)
+                times = [max(time, busy if each.emits else gathered)
+                         for time, each in zip(arriving, passing, strict=True)]
+                patience = 0
+                if merges(passing):  # the last row comes with the first of the next frame
+                    if sum(times) > place.budget * 7 // 8:
+                        patience = place.budget // y.height // 2
+                    times[0], times[-1] = 0, max(times[-1], arriving[0])
+                yield place.option(self.name, _emitted(times, passing), steps, p_in=p_in, patience=patience,
+                                   fold=fold, readout=readout, multiplies=self.of is Conv)
+
+    def rates(self, place: Place[W], fold: int, cycles: int) -> Iterator[tuple[int, int]]:
+        """Yield how many columns are read out in turn, and the cycles for each."""
+        return place.requantisers(fold, cycles)
 
     def needs(self, node: W, graph: Graph, inputs: Sequence[Needs], held: tuple[int, ...],
               fold: int) -> Needs:
@@ -60,9 +60,8 @@ class DepthwiseKind(PassingKind[Conv]):
         return node.depthwise
 
     def make(self, site: Site[Conv], plan: LayerPlan) -> Layer:
-        return Depthwise(**of_lanes(site), window=site.node.window, pad=site.x.quantisation.zero_point,
-                         p_in=plan.p_in, requantise_steps=plan.requantise_steps, patience=plan.patience,
-                         paired=plan.paired)
+        return Depthwise(**of_lanes(site, plan), window=site.node.window,
+                         pad=site.x.quantisation.zero_point, patience=plan.patience)
 
 
 class AveragePoolKind(PassingKind[Pool]):
@@ -76,14 +75,18 @@ class AveragePoolKind(PassingKind[Pool]):
         return Depthwise(i=site.i, o=site.o, window=node.window, pad=site.x.quantisation.zero_point,
                          p_in=plan.p_in, weights=None, sum=constants.sum_shape(node.name),
                          scaling=constants.sums[node.name], requantise_steps=plan.requantise_steps,
-                         patience=plan.patience)
+                         readout=plan.readout, patience=plan.patience)
 
 
 class MaxPoolKind(PassingKind[Pool]):
-    name, of, requantises = "max-pool", Pool, False
+    name, of = "max-pool", Pool
 
     def suits(self, node: Pool, graph: Graph, means: Means) -> bool:
         return node.kind == "max"
+
+    def rates(self, place: Place[Pool], fold: int, cycles: int) -> Iterator[tuple[int, int]]:
+        if fold in place.folds:
+            yield 1, 1
 
     def make(self, site: Site[Pool], plan: LayerPlan) -> Layer:
         return MaxPool(i=site.i, o=site.o, window=site.node.window, p_in=plan.p_in, patience=plan.patience)

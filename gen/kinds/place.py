@@ -21,9 +21,6 @@ SLOWEST = 8
 BIT_BY_BIT = 32
 """The same of one beside which all else is small, too: enough for digits of a bit."""
 
-BURST = 16
-"""Finished rows leave in a burst, in this part of a row's time: the next layer waits for a whole row."""
-
 
 @dataclass(frozen=True)
 class Option:
@@ -32,8 +29,7 @@ class Option:
     layer: LayerPlan
     pace: Pace
     spread: int  # cycles from the first beat of a row to its last
-    chosen: int = 0  # operands that are chosen among the columns that lanes serve in turn
-    bursts: bool = False  # a row's beats leave as fast as they are requantised, and then none for a while
+    delay: int  # cycles by which it delays what is behind it
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,9 @@ class Place(Generic[N]):
     held : tuple of :class:`int`
         The rows to hold of each of its inputs.
     folds : sequence of :class:`int`
-        The numbers of columns that a lane may serve; only one where tensors before it decide.
+        The beats that a row of its output may come in; only one number where tensors before it decide.
+    most : :class:`int` or None
+        The most columns that a lane may serve; None for any number.
     """
 
     graph: Graph
@@ -58,6 +56,7 @@ class Place(Generic[N]):
     made: Mapping[str, Option]
     held: tuple[int, ...]
     folds: Sequence[int]
+    most: int | None
     means: Means
 
     @cached_property
@@ -94,40 +93,47 @@ class Place(Generic[N]):
     @property
     def beats(self) -> int:
         """Of a row of the input."""
-        return self.x.channels * (self.before.fold if self.before else 1)
+        return self.x.channels * (self.before.beats if self.before else 1)
 
     @property
     def fold(self) -> int:
         """That of a layer which passes on what comes."""
         return self.folds[0]
 
-    def steps(self, affordable: int) -> int:
-        """Return the cycles that a requantiser takes per output."""
-        return max(self.fastest, min(affordable, SLOWEST))
+    def requantisers(self, fold: int, cycles: int, longest: int = SLOWEST) -> Iterator[tuple[int, int]]:
+        """Yield how many columns share a requantiser, and how many cycles it takes for each.
 
-    @property
-    def fastest(self) -> int:
-        """The fewest cycles from beat to beat of a stream."""
-        return 2 if self.means.pipelined else 1
+        All take no more than ``cycles`` for a sum of each lane, but for the fastest, which is among them.
+        """
+        readouts = sorted(beats // fold for beats in self.folds if beats % fold == 0)
+        for readout in readouts:
+            if readout <= cycles or readout == readouts[0]:
+                yield readout, max(1, min(cycles // readout, longest))
 
     def unrolled(self, unrollings: Sequence[int], multiplications: int) -> Iterator[tuple[int, int]]:
         """Yield how many columns a lane may serve, and how many operands at a time.
 
-        More than one column, unless other layers decide, where a column has work for half of a lane's time,
-        and then not many more operands than its multiplications per frame, ``multiplications``, ask for.
+        More than one column where a column has work for half of a lane's time, and then not many more
+        operands than its multiplications per frame, ``multiplications``, ask for.
         """
-        for fold, p_in in product(self.folds, unrollings):
+        for fold, p_in in product(self.lane_folds, unrollings):
             least = multiplications * fold / self.budget
-            if fold == 1 or len(self.folds) == 1 or (
-                    2 * multiplications <= self.budget and least <= p_in < min(fold, 2 * least + 1)):
+            if fold == 1 or 2 * multiplications <= self.budget and least <= p_in < min(fold, 2 * least + 1):
                 yield fold, p_in
 
+    @cached_property
+    def lane_folds(self) -> list[int]:
+        """The numbers of columns that a lane may serve."""
+        found = {fold for beats in self.folds for fold in divisors(beats)}
+        return sorted(fold for fold in found if self.most is None or fold <= self.most)
+
     def option(self, kind: str, pace: Pace, steps: int = 1, *, spread: int | None = None, cycles: int = 0,
-               fold: int = 1, chosen: int = 0, bursts: bool = False, **fields: Any) -> Option:
+               fold: int = 1, readout: int = 1, delay: int | None = None, **fields: Any) -> Option:
         """Return an option whose layer takes at least so many cycles per frame; more if its pace does."""
         layer = LayerPlan(name=self.node.name, kind=kind, lanes=self.y.width // fold, fold=fold,
-                          requantise_steps=steps, cycles=max(cycles, sum(pace)), **fields)
-        return Option(layer, pace, max(pace) if spread is None else spread, chosen, bursts)
+                          readout=readout, requantise_steps=steps, cycles=max(cycles, sum(pace)), **fields)
+        return Option(layer, pace, max(pace) if spread is None else spread,
+                      max(pace) if delay is None else delay)
 
 
 def at_least(cycles: int, pace: Sequence[int]) -> Pace:

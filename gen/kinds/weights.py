@@ -5,6 +5,7 @@ import numpy.typing as npt
 from amaranth import Shape, signed
 
 from headrace.gen.ir.graph import Conv
+from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.kind import Site
 from headrace.hdl.arithmetic.requantisation import signed_width
 
@@ -14,9 +15,15 @@ def weight_shape(weights: npt.NDArray[Any]) -> Shape:
     return signed(signed_width(int(weights.min()), int(weights.max())))
 
 
-def of_lanes(site: Site[Conv]) -> dict[str, Any]:
+def of_layer(site: Site[Conv], plan: LayerPlan) -> dict[str, Any]:
     """Return what every layer with weights is made with; channels whose sum has no effect have none."""
     node, constants = site.node, site.constants
     weights = node.weight.reshape(len(node.weight), -1) * constants.alive(node.name)[:, None]
     return dict(i=site.i, o=site.o, weights=weights, weight=weight_shape(weights),
-                sum=constants.sum_shape(node.name), scaling=constants.sums[node.name])
+                sum=constants.sum_shape(node.name), scaling=constants.sums[node.name],
+                requantise_steps=plan.requantise_steps)
+
+
+def of_lanes(site: Site[Conv], plan: LayerPlan) -> dict[str, Any]:
+    """Return what every layer with lanes side by side is made with."""
+    return of_layer(site, plan) | dict(p_in=plan.p_in, readout=plan.readout, paired=plan.paired)

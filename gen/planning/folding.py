@@ -13,12 +13,10 @@ class Folding:
     Parameters
     ----------
     graph : :class:`Graph`
-    most : :class:`int` or None
-        The most columns that a lane may serve; None for any number.
     """
 
-    def __init__(self, graph: Graph, most: int | None = 1) -> None:
-        self.graph, self.most = graph, most
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
         self._alike: dict[str, Alike] = {name: frozenset({name}) for name in graph.tensors}
         for node in graph.nodes:
             if registry.default(node, graph).passes_on:
@@ -30,9 +28,10 @@ class Folding:
         return self._alike[tensor]
 
     def possible(self, tensor: str) -> tuple[int, ...]:
-        """Return the folds that all tensors like this one can have. The network's input has whole rows."""
+        """Return the beats in which rows of all tensors like this one can come; the network's input has whole
+        rows."""
         alike = self._alike[tensor]
         if self.graph.input in alike:
             return (1,)
         width = gcd(*(self.graph.tensors[name].width for name in alike))
-        return tuple(fold for fold in range(1, min(width, self.most or width) + 1) if width % fold == 0)
+        return tuple(fold for fold in range(1, width + 1) if width % fold == 0)
