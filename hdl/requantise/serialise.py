@@ -1,4 +1,6 @@
 """Several sums, one after another."""
+from collections.abc import Iterator
+
 from amaranth import Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -64,10 +66,10 @@ class Serialise(wiring.Component):
                     m.d.sync += held[lane][index].eq(Mux(taken, self.i.payload[lane][index], following))
         return m
 
-    def part(self, module: str) -> Part:
+    def parts(self, module: str) -> Iterator[Part]:
         """What it costs."""
         bits = self.lanes * self.shape.width
         ragged = len(self.counts) if self.counts[-1] < self.count else 1
-        return controlled(module, Control(
+        yield controlled(module, Control(
             "serialise", counters=(self.count, ragged), state=bits * self.count + 1,
             features={"bits": bits * (self.count - 1)}))

@@ -35,6 +35,7 @@ from headrace.hdl.layers.shortcut import Shortcut
 from headrace.hdl.layers.upsample import Upsample
 from headrace.hdl.layers.window import Depthwise, MaxPool
 from headrace.hdl.network import Network
+from headrace.hdl.requantise.readout import Readout
 from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.requantise.scale import Scale
 from headrace.hdl.requantise.serialise import Serialise
@@ -162,8 +163,15 @@ def either(pipelined: bool) -> dict[str, tuple[int, bool, Callable[[], Any]]]:
 
     made = {
         "serialise": (1, partial(Serialise, shape=SUM, count=2, o=rows(3, **p))),
+        "readout": (1, partial(Readout, shape=SUM, count=2, readout=2, o=rows(3, lanes=1, fold=2, **p))),
         "scale": (3, partial(Scale, operands={"sum": SUM}, o=rows(**p), scaling=scaling(2), steps=2)),
         "requantise": (3, partial(Requantise, sum=SUM, count=2, o=rows(3, **p), scaling=scaling(3), steps=2)),
+        "requantise, readout": (3, partial(
+            Requantise, sum=SUM, count=2, readout=2, o=rows(3, lanes=1, fold=2, **p),
+            scaling=scaling(3), steps=1)),
+        "requantise, readout of folds": (3, partial(
+            Requantise, sum=SUM, count=1, readout=3, o=rows(lanes=1, fold=6, **p),
+            scaling=scaling(2), steps=2)),
         "lookup": (1, partial(Lookup, i=rows(**p), o=rows(**p), table=[1, 0])),
         "add": (1, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=1, rows=(0, 0))),
         "add, held rows": (
@@ -228,9 +236,11 @@ def block(name: str) -> Block:
 
 
 QUICK = [
-    *alone(), "serialise", "scale", "lookup", "add, held rows", "narrow, drain", "widen, windows", "dense",
-    "dense, two banks", "depthwise, patient", "depthwise, strides", "depthwise, windows", "max, patient",
-    "global", "addressed, window", "addressed, serial", "bottleneck", "axi, pool",
-    "add, held rows, block RAM", *(f"{name}{PIPELINED}" for name in (
-        "serialise", "lookup", "add, held rows", "narrow, drain", "depthwise, patient", "global"))]
+    *alone(), "serialise", "readout", "requantise, readout", "scale", "lookup", "add, held rows",
+    "narrow, drain", "widen, windows", "dense", "dense, two banks", "depthwise, patient",
+    "depthwise, strides", "depthwise, windows", "max, patient", "global", "addressed, window",
+    "addressed, serial", "bottleneck", "axi, pool", "add, held rows, block RAM", *(f"{name}{PIPELINED}" for name in (
+        "serialise", "requantise, readout", "lookup", "add, held rows", "narrow, drain", "depthwise, patient",
+        "global"))
+]
 """Those that `make test` proves: each kind in one form at least."""

@@ -4,13 +4,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from amaranth import Cat, Signal
 
 from formal import mutants
-from formal.blocks import MAKERS, PIPELINED, QUICK, block, bottleneck, frames, rows
+from formal.blocks import MAKERS, PIPELINED, QUICK, SUM, block, bottleneck, frames, rows
 from formal.prover import design
 from formal.rules import Block, broken
 from headrace.hdl.layers import shortcut
 from headrace.hdl.layers.shortcut import Shortcut
+from headrace.hdl.requantise.readout import Readout
 from headrace.hdl.storage.ring import BLOCKRAM, REGISTERS
 
 
@@ -63,6 +65,22 @@ def test_shortcut_with_a_row_too_few_hangs() -> None:
     network = bottleneck(held=0)
     found = "\n".join(broken(replace(block("bottleneck"), dut=network, frames=frames(network))))
     assert "breaks_moves after" in found
+
+
+class TakesOverWhatIsRead(Readout):
+    """Takes a word once the one before has been there for two cycles."""
+
+    def elaborate(self, platform: object) -> Any:
+        m = super().elaborate(platform)
+        there = Signal(2)
+        m.d.sync += there.eq(Cat(self.o.valid, there[0]))
+        m.d.comb += self.i.ready.eq(~self.o.valid | there[1])
+        return m
+
+
+def test_readout_that_takes_too_early_is_caught() -> None:
+    made = TakesOverWhatIsRead(shape=SUM, count=2, readout=2, o=rows(3, lanes=1, fold=2))
+    assert "breaks_keeps after" in "\n".join(broken(replace(block("readout"), dut=made)))
 
 
 def test_word_read_too_early_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
