@@ -79,10 +79,6 @@ class RowFormat:
     def signature(self) -> stream.Signature:
         return stream.Signature(self.layout)
 
-    def room(self, o: stream.Interface) -> Value:
-        """Return whether a register whose beats leave as :py:`o` takes another one in this cycle."""
-        return ~o.valid if self.pipelined else ~o.valid | o.ready
-
 
 def counter(m: Module, limit: int, advance: Any, *, name: str) -> tuple[Value, Value, Value]:
     """Count 0 .. limit-1 and around whenever :py:`advance`; return value, next value and whether last."""

@@ -11,6 +11,7 @@ from headrace.hdl.area.part import Control, Part, rom_part
 from headrace.hdl.arithmetic.geometry import Image, Window
 from headrace.hdl.arithmetic.requantisation import Requantisation
 from headrace.hdl.base.hierarchy import place, place_copies
+from headrace.hdl.base.output import OutputRegister, output_bits, spare_bits
 from headrace.hdl.base.rows import RowFormat, replayed
 from headrace.hdl.lanes.area import Lanes, told_stages
 from headrace.hdl.lanes.lane import MaxLane
@@ -141,7 +142,7 @@ class Depthwise(Layer):
 
 
 class MaxPool(Layer):
-    """``y[c] = max over kh, kw of x[c][kh][kw]``, held in an output register.
+    """``y[c] = max over kh, kw of x[c][kh][kw]``, held in an :class:`OutputRegister`.
 
     Timing as in :class:`Passing`.
 
@@ -185,7 +186,7 @@ class MaxPool(Layer):
 
     def control(self) -> Control:
         _, o = self.formats
-        return self.passing.control((), o.lanes * o.shape.width + 1)
+        return self.passing.control((), output_bits(o), spare=spare_bits(o))
 
     def modules(self, rings: str) -> Iterator[Part]:
         i, o = self.formats
@@ -202,16 +203,10 @@ class MaxPool(Layer):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         i, o = self.formats
-        finished, taken = Signal(), Signal()
+        finished, output = Signal(), OutputRegister(m, self.o, format=o)
         lanes = place_copies(m, platform, "lane", lambda: MaxLane(
             x=i.shape, operands=self.window.taps, p_in=self.p_in), o.lanes)
         self.passing.describe(m, platform, self.i, pad=self.pad, lanes=lanes, may_step=Const(1),
-                              finished=finished, taken=taken)
-        payload = Signal(o.layout, reset_less=True)
-        m.d.comb += [self.o.payload.eq(payload), taken.eq(o.room(self.o))]
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(taken):
-            m.d.sync += self.o.valid.eq(finished)
-            m.d.sync += [y.eq(lane.max) for y, lane in zip(payload, lanes, strict=True)]
+                              finished=finished, taken=output.room)
+        output.load(finished, [lane.max for lane in lanes])
         return m

@@ -76,7 +76,6 @@ class Readout(wiring.Component):
         if readout < 2:
             raise ValueError(f"Readout must be at least 2, not {readout!r}")
         self.shape, self.count, self.readout, self.lanes = shape, count, readout, o.lanes
-        self.pipelined = o.pipelined
         # How many beats there are in each word.
         self.counts = [min(count, o.channels - start) * readout for start in range(0, o.channels, count)]
         super().__init__({
@@ -102,7 +101,7 @@ class Readout(wiring.Component):
         index = Signal(range(self.depth))
         m.d.comb += [
             sent.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq(~self.o.valid if self.pipelined else ~self.o.valid | sent & last),
+            self.i.ready.eq(~self.o.valid | sent & last),
             taken.eq(self.i.valid & self.i.ready),
         ]
         before_last: Any = self.depth - 2  # so that whether it is the last comes from a register

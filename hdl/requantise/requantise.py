@@ -83,7 +83,7 @@ class Requantise(wiring.Component):
 
     def _in_stages(self, i: Channel, scaled: Channel) -> Process:
         words, steps = cycle(self.sums.counts), self.scale.digits.steps
-        pipeline, time, room = Pipeline(scaled, SCALE_STAGES), 0, 0
+        pipeline, time, room = Pipeline(scaled, SCALE_STAGES), 0, 0  # and when the next word may be taken
         while True:
             while i.offered is None:
                 yield i
@@ -91,7 +91,7 @@ class Requantise(wiring.Component):
             time = max(time, i.taken + 1)
             for _ in range(next(words)):
                 time = 1 + (yield from pipeline.steps(time, 1, finish=steps == 1))
-                room = time
+                room = time - 1  # with the first step of the last beat
                 if steps > 1:
                     time = 1 + (yield from pipeline.steps(time, steps - 1, finish=True))
                 yield from pipeline.settle()

@@ -32,7 +32,7 @@ class Serialise(wiring.Component):
     o: stream.Interface
 
     def __init__(self, *, shape: Shape, count: int, o: RowFormat) -> None:
-        self.shape, self.count, self.lanes, self.pipelined = shape, count, o.lanes, o.pipelined
+        self.shape, self.count, self.lanes = shape, count, o.lanes
         # How many there are in each word.
         self.counts = [min(count, o.channels - start) for start in range(0, o.channels, count)]
         super().__init__({
@@ -49,7 +49,7 @@ class Serialise(wiring.Component):
         last = left == 0
         m.d.comb += [
             sent.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq(~self.o.valid if self.pipelined else ~self.o.valid | sent & last),
+            self.i.ready.eq(~self.o.valid | sent & last),
             taken.eq(self.i.valid & self.i.ready),
         ]
         with m.If(sent & last):

@@ -139,7 +139,8 @@ def alone() -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         "concat, held rows": (1, True, partial(Concat, inputs=[rows(), rows(1)], rows=(2, 1))),
         "collect": (1, False, partial(Collect, i=rows(), takes=takes, words=2)),
         "collect, folded": (2, False, partial(Collect, i=rows(lanes=1, fold=2), takes=takes, words=2)),
-        "collect, pipelined": (1, True, partial(Collect, i=rows(pipelined=True), takes=takes, words=2)),
+        "serialise": (1, False, partial(Serialise, shape=SUM, count=2, o=rows(3))),
+        "readout": (1, False, partial(Readout, shape=SUM, count=2, readout=2, o=rows(3, lanes=1, fold=2))),
         "drain": (1, True, partial(Drain, word=data.ArrayLayout(SUM, 1), lanes=2, depth=3)),
         "upsample": (1, False, partial(Upsample, i=rows(), factors=(2, 2))),
         "upsample, columns": (1, False, partial(Upsample, i=rows(), factors=(1, 2))),
@@ -162,8 +163,6 @@ def either(pipelined: bool) -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         return partial(layer, *args, **options, **p)
 
     made = {
-        "serialise": (1, partial(Serialise, shape=SUM, count=2, o=rows(3, **p))),
-        "readout": (1, partial(Readout, shape=SUM, count=2, readout=2, o=rows(3, lanes=1, fold=2, **p))),
         "scale": (3, partial(Scale, operands={"sum": SUM}, o=rows(**p), scaling=scaling(2), steps=2)),
         "requantise": (3, partial(Requantise, sum=SUM, count=2, o=rows(3, **p), scaling=scaling(3), steps=2)),
         "requantise, readout": (3, partial(
@@ -236,11 +235,12 @@ def block(name: str) -> Block:
 
 
 QUICK = [
-    *alone(), "serialise", "readout", "requantise, readout", "scale", "lookup", "add, held rows",
+    *alone(), "requantise, readout", "scale", "lookup", "add, held rows",
     "narrow, drain", "widen, windows", "dense", "dense, two banks", "depthwise, patient",
     "depthwise, strides", "depthwise, windows", "max, patient", "global", "addressed, window",
-    "addressed, serial", "bottleneck", "axi, pool", "add, held rows, block RAM", *(f"{name}{PIPELINED}" for name in (
-        "serialise", "requantise, readout", "lookup", "add, held rows", "narrow, drain", "depthwise, patient",
-        "global"))
+    "addressed, serial", "bottleneck", "axi, pool", "add, held rows, block RAM",
+    *(f"{name}{PIPELINED}" for name in (
+        "scale", "requantise, readout", "lookup", "add, held rows", "narrow, drain", "depthwise, patient",
+        "max, patient", "global"))
 ]
 """Those that `make test` proves: each kind in one form at least."""
