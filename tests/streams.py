@@ -6,6 +6,8 @@ from typing import Any
 from amaranth import Value
 from amaranth.sim import Simulator
 
+from headrace.hdl.timing.channel import Channel, Process, Scheduler
+
 Gap = Callable[[], int]
 
 PATTERNS: dict[str, Callable[[random.Random], Gap]] = {
@@ -53,10 +55,11 @@ async def check_producer(ctx: Any, stream: Any) -> None:
 
 def run(dut: Any, inputs: Mapping[str, Sequence[int]], count: int, *, i_gap: str = "full-rate",
         o_gap: str = "full-rate", seed: str = "", deadline: int = 200_000, o: str = "o",
-        made: Any = None) -> list[int]:
+        made: Any = None, times: dict[str, list[int]] | None = None) -> list[int]:
     """Feed packed payloads to input ports and return `count` packed payloads of the output port.
 
-    ``made`` is what was elaborated of ``dut``, if for a platform.
+    ``made`` is what was elaborated of ``dut``, if for a platform. In ``times`` the cycles in which beats move
+    are written, by port; see :func:`predicted`.
     """
     out: list[int] = []
     sim = Simulator(made or dut)
@@ -76,11 +79,47 @@ def run(dut: Any, inputs: Mapping[str, Sequence[int]], count: int, *, i_gap: str
         await ctx.delay(1e-6 * deadline)
         raise AssertionError(f"{len(out)} of {count} payloads after {deadline} cycles")
 
+    async def clock(ctx: Any) -> None:
+        ports = [getattr(dut, name) for name in (*inputs, o)]
+        moves = [port.valid & port.ready for port in ports]
+        cycle = 0
+        async for _, _, *moved in ctx.tick().sample(*moves):
+            for name, move in zip((*inputs, o), moved, strict=True):
+                if move:
+                    times.setdefault(name, []).append(cycle)
+            cycle += 1
+
+    if times is not None:
+        sim.add_testbench(clock, background=True)
     sim.add_testbench(consumer)
     sim.add_testbench(rules, background=True)
     sim.add_testbench(watchdog, background=True)
     sim.run()
     return out
+
+
+def predicted(processes: Callable[[Channel, Channel, Scheduler], list[Process]], *, beats: int, count: int,
+              i_gap: str, o_gap: str, seed: str) -> dict[str, list[int]]:
+    """Return what a cycle model says of the same: when beats move on ports i and o."""
+    scheduler = Scheduler()
+    i, o = Channel(scheduler), Channel(scheduler)
+    source, sink = gaps(i_gap, f"{seed}/i/{i_gap}"), gaps(o_gap, f"{seed}/o/{o_gap}")
+
+    def puts() -> Process:
+        for _ in range(beats):
+            while i.offered is not None:
+                yield i
+            i.offer(i.taken + 1 + source())
+
+    def gets() -> Process:
+        for _ in range(count):
+            first = o.taken + 1 + sink()
+            while o.offered is None:
+                yield o
+            o.take(max(o.offered, first))
+
+    scheduler.run([puts(), gets(), *processes(i, o, scheduler)])
+    return {"i": i.times, "o": o.times}
 
 
 def pack_rows(image: Any, format: Any) -> Iterator[int]:

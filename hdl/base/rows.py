@@ -1,6 +1,6 @@
 """Rows: how a feature map travels between layers."""
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,12 @@ class RowFormat:
     def __post_init__(self) -> None:
         if self.fold < 1:
             raise ValueError(f"Fold must be a positive integer, not {self.fold!r}")
+
+    def gathered(self, beats: int) -> "RowFormat":
+        """Return the same with so many beats of a row side by side in one."""
+        if beats < 1 or self.fold % beats:
+            raise ValueError(f"Beats must divide the fold of {self.fold}, not {beats!r}")
+        return replace(self, lanes=self.lanes * beats, fold=self.fold // beats)
 
     @property
     def group(self) -> int:
@@ -78,10 +84,6 @@ class RowFormat:
     @property
     def signature(self) -> stream.Signature:
         return stream.Signature(self.layout)
-
-    def room(self, o: stream.Interface) -> Value:
-        """Return whether a register whose beats leave as :py:`o` takes another one in this cycle."""
-        return ~o.valid if self.pipelined else ~o.valid | o.ready
 
 
 def counter(m: Module, limit: int, advance: Any, *, name: str) -> tuple[Value, Value, Value]:

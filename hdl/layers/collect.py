@@ -15,7 +15,8 @@ class Collect(wiring.Component):
     """Bring beats together in words, while the last word is in use.
 
     A beat goes to its place in the word in a cycle; with a fold, those of a row go side by side. A place that
-    takes no beats takes as many cycles too, and holds anything.
+    takes no beats takes as many cycles too, and holds anything. Whether there is room for a word follows from
+    its reader in the same cycle: that is the same layer, whose readiness follows from registers if pipelined.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class Collect(wiring.Component):
                     m.d.comb += takes.eq(table([places[index] for places in self.takes], phase))
         m.d.comb += [
             self.o.payload.eq(held),
-            free.eq(~last | self.format.room(self.o)),
+            free.eq(~last | ~self.o.valid | self.o.ready),
             self.i.ready.eq(takes & free),
             step.eq((~takes | self.i.valid) & free),
             phase_ends.eq(step & last & word_last),
@@ -82,7 +83,7 @@ def slots(takes: Sequence[Sequence[bool]], fold: int) -> list[list[bool]]:
 def collecting(i: Channel, o: Channel, format: RowFormat, takes: Sequence[Sequence[bool]],
                words: int) -> Process:
     """When beats move through :class:`Collect`."""
-    takes, room, time = slots(takes, format.fold), int(format.pipelined), 0
+    takes, time = slots(takes, format.fold), 0
     while True:
         for phase in takes:
             last = len(phase) - 1
@@ -95,7 +96,7 @@ def collecting(i: Channel, o: Channel, format: RowFormat, takes: Sequence[Sequen
                     if place == last:
                         while o.offered is not None:
                             yield o
-                        time = max(time, o.taken + room)
+                        time = max(time, o.taken)
                     if takes_beat:
                         i.take(time)
                     time += 1

@@ -40,20 +40,21 @@ class InputStationary(Requantised):
         is 1 where the output is folded.
     drain : :class:`bool`
         Keep finished sums in a ring of their own.
-    i, o, weight, sum, scaling, requantise_steps, paired
+    i, o, weight, sum, scaling, requantise_steps, readout, paired
         As in :class:`Requantised`.
     """
 
     def __init__(self, *, i: RowFormat, o: RowFormat, weight: Shape, weights: Sequence[Sequence[int]],
                  sum: Shape, p_in: int, p_out: int, drain: bool, scaling: Requantisation,
-                 requantise_steps: int, paired: bool = False) -> None:
+                 requantise_steps: int, readout: int = 1, paired: bool = False) -> None:
         if i.channels % p_in:
             raise ValueError(f"p_in must divide the {i.channels} input channels, not {p_in!r}")
         if not 1 <= p_out <= o.channels:
             raise ValueError(f"p_out must be 1 to the {o.channels} output channels, not {p_out!r}")
-        if o.fold > 1 and p_out > 1:
+        if o.fold > readout and p_out > 1:
             raise ValueError(f"p_out must be 1 where columns are folded, not {p_out!r}")
-        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps, p_out=p_out)
+        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps, readout=readout,
+                         p_out=p_out)
         self.weight, self.weights = weight, weights
         self.p_in, self.p_out, self.paired = p_in, p_out, paired
         self.groups, self.turns = i.channels // p_in, -(-o.channels // p_out)
@@ -78,19 +79,19 @@ class InputStationary(Requantised):
         return RomShape(self.groups * self.turns, self.p_in * self.p_out * self.weight.width)
 
     def state(self) -> State:
-        _, o = self.formats
+        _, o = self.computing
         held = self.turns * self.p_out * o.width * self.sum.width
         return State(held * (1 + self.drains), 0, o.channels * o.width * self.sum.width)
 
     def control(self) -> Control:
-        i, o = self.formats
+        i, o = self.computing
         state = told_stages(self.rom.width, constant=self.rom.depth == 1) if o.pipelined else 0
         counters = self.turns, self.groups, self.rom.depth, o.fold
         return Control("input-stationary", counters, state=state, features={
             "served": served(o.fold, o.lanes, self.p_in * i.shape.width)})
 
     def modules(self, rings: str) -> Iterator[Part]:
-        i, o = self.formats
+        i, o = self.computing
         yield rom_part("rom", self.rom.depth, self.rom.width)
         yield from Lanes(count=o.lanes, x=i.shape, weight=self.weight, sum=self.sum, operands=self.p_in,
                          p_in=self.p_in, p_out=self.p_out, depth=self.depth, paired=self.paired,
@@ -112,13 +113,13 @@ class InputStationary(Requantised):
             sums = finished
         if self.collects:
             collected = Channel(scheduler)
-            processes.append(collecting(i, collected, self.formats[0], [[True] * self.p_in], 1))
+            processes.append(collecting(i, collected, self.computing[0], [[True] * self.p_in], 1))
             i = collected
         return [*processes, self._sums(i, sums)]
 
     def _sums(self, i: Channel, sums: Channel) -> Process:
         time = first_step(self.groups * self.turns)
-        pipeline = Pipeline(sums, MAC_STAGES) if self.formats[1].pipelined else None
+        pipeline = Pipeline(sums, MAC_STAGES) if self.computing[1].pipelined else None
         while True:
             for group in range(self.groups):
                 while i.offered is None:
@@ -142,7 +143,7 @@ class InputStationary(Requantised):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        i, o = self.formats
+        i, o = self.computing
         rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words(), waits=o.pipelined)
         place(m, platform, "rom", rom)
         self.place_requantiser(m, platform)

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from headrace.hdl.area.part import Control, Part, columns_of
 from headrace.hdl.arithmetic.geometry import Image
 from headrace.hdl.base.hierarchy import place_copies
+from headrace.hdl.base.output import OutputRegister, output_bits, spare_bits
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.layers.layer import Layer, State
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
@@ -42,9 +43,9 @@ class LookupLane(wiring.Component):
 
 
 class Lookup(Layer):
-    """``y = table[x - lo]``, where ``lo`` is the least value of the input's shape; an output register.
+    """``y = table[x - lo]``, where ``lo`` is the least value of the input's shape.
 
-    Takes a beat per cycle; latency is one cycle.
+    Takes a beat per cycle; latency is one cycle, that of the :class:`OutputRegister`.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class Lookup(Layer):
 
     def control(self) -> Control:
         _, o = self.formats
-        return Control("lookup-row", state=o.lanes * o.shape.width + 1)
+        return Control("lookup-row", state=output_bits(o), features={"spare": spare_bits(o)})
 
     def modules(self, rings: str) -> Iterator[Part]:
         """A table in LUTs: for each bit a tree that halves the table, with equal parts made once."""
@@ -107,14 +108,8 @@ class Lookup(Layer):
         words = np.roll(self.table, self.low).tolist()  # from 0 on, then the negative values
         lanes = place_copies(m, platform, "lane", lambda: LookupLane(x=i.shape, y=o.shape, words=words),
                              o.lanes)
-        payload = Signal(o.layout, reset_less=True)
-        m.d.comb += [self.i.ready.eq(o.room(self.o)), self.o.payload.eq(payload)]
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(self.i.ready):
-            m.d.sync += self.o.valid.eq(self.i.valid)
-        for lane, x, y in zip(lanes, self.i.payload, payload, strict=True):
-            m.d.comb += lane.x.eq(x)
-            with m.If(self.i.ready):
-                m.d.sync += y.eq(lane.y)
+        output = OutputRegister(m, self.o, format=o)
+        m.d.comb += self.i.ready.eq(output.room)
+        m.d.comb += [lane.x.eq(x) for lane, x in zip(lanes, self.i.payload, strict=True)]
+        output.load(self.i.valid, [lane.y for lane in lanes])
         return m

@@ -52,13 +52,13 @@ class OutputStationary(Requantised):
         Outputs computed side by side, at most ``C_out``; 1 where rows leave in groups or folded.
     banks : :class:`int`
         1 or 2: with a second bank of landing rows, a group lands even while the one before moves up.
-    i, o, weight, sum, scaling, requantise_steps, paired
+    i, o, weight, sum, scaling, requantise_steps, readout, paired
         As in :class:`Requantised`.
     """
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, weight: Shape,
                  weights: Sequence[Sequence[int]], sum: Shape, p_in: int, p_out: int, scaling: Requantisation,
-                 requantise_steps: int, banks: int = 1, paired: bool = False) -> None:
+                 requantise_steps: int, readout: int = 1, banks: int = 1, paired: bool = False) -> None:
         taps = window.taps
         if not 1 <= p_in <= taps and (p_in < 1 or p_in % taps or i.channels * taps % p_in):
             raise ValueError(f"p_in must be 1 to the {taps} taps or a multiple of them that divides "
@@ -70,14 +70,15 @@ class OutputStationary(Requantised):
             if window != Window() or p_out != 1:
                 raise ValueError("Only a pointwise layer with p_out of 1 can send groups of rows")
             self.hold = o.together
-        if o.fold > 1 and p_out > 1:
+        if o.fold > readout and p_out > 1:
             raise ValueError(f"p_out must be 1 where columns are folded, not {p_out!r}")
-        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps, p_out=p_out)
+        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps, readout=readout,
+                         p_out=p_out)
         self.window, self.pad = window, pad
         self.weight, self.weights = weight, weights
         self.p_in, self.p_out, self.paired = p_in, p_out, paired
         self.landing = Landing(format=i, window=self.hold, side=max(1, p_in // taps), banks=banks)
-        self.turns = Turns(formats=(i, o), window=self.hold, words=self.landing.words,
+        self.turns = Turns(formats=self.computing, window=self.hold, words=self.landing.words,
                            selects=max(1, -(-taps // p_in)), sweeps=-(-o.channels // p_out))
 
     def rom_words(self) -> list[int]:
@@ -100,13 +101,13 @@ class OutputStationary(Requantised):
         return RomShape(self.turns.depth, self.p_in * self.p_out * self.weight.width)
 
     def state(self) -> State:
-        i, _ = self.formats
+        i, _ = self.computing
         row, window = i.channels * i.width * i.shape.width, self.hold
         least = row * max(0, window.kernel[0] - window.stride[0])
         return State(row * (window.kernel[0] + self.landing.banks * self.landing.slots), least, least)
 
     def control(self) -> Control:
-        (i, o), landing, groups, kernel = self.formats, self.landing, self.turns.groups, self.hold.kernel[0]
+        (i, o), landing, groups, kernel = self.computing, self.landing, self.turns.groups, self.hold.kernel[0]
         bits = len(landing.columns) * landing.side * i.shape.width  # of one row of words
         masked = varied([group.inside for group in groups]) if o.group == 1 else 0
         state = landing.state()
@@ -118,7 +119,7 @@ class OutputStationary(Requantised):
             "served": served(o.fold, self.hold.reached(o.lanes), kernel * landing.side * i.shape.width)})
 
     def modules(self, rings: str) -> Iterator[Part]:
-        (i, o), landing, window = self.formats, self.landing, self.hold
+        (i, o), landing, window = self.computing, self.landing, self.hold
         yield from landing.modules()
         yield from ring_parts("held", landing.side * i.shape.width * window.kernel[0], len(landing.columns),
                               landing.words)
@@ -136,7 +137,7 @@ class OutputStationary(Requantised):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        _, o = self.formats
+        _, o = self.computing
         self.place_requantiser(m, platform)
         rom = Rom(width=self.p_in * self.p_out * self.weight.width, words=self.rom_words(), waits=o.pipelined)
         place(m, platform, "rom", rom)
@@ -167,7 +168,7 @@ class OutputStationary(Requantised):
 
     def _mask(self, m: Module, turn: Turn, present: Any) -> Any:
         """Return the same with rows of padding; of a group, each row has its own."""
-        (i, o), landing, groups = self.formats, self.landing, self.turns.groups
+        (i, o), landing, groups = self.computing, self.landing, self.turns.groups
         kernel, pad = self.hold.kernel[0], Const(self.pad, i.shape)
         inside = Signal(kernel)  # a table is described anew wherever it is used
         m.d.comb += [inside[tap].eq(1 if o.group > 1 else table([g.inside[tap] for g in groups], turn.number))
@@ -183,7 +184,7 @@ class OutputStationary(Requantised):
 
     def _compute(self, m: Module, platform: object, turn: Turn, masked: Any) -> None:
         """Connect the lanes: neighbours are wires, padding is a constant."""
-        (i, o), landing, window = self.formats, self.landing, self.hold
+        (i, o), landing, window = self.computing, self.landing, self.hold
         lanes = place_lanes(
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
             operands=landing.side * window.taps, p_in=self.p_in, p_out=self.p_out, pipelined=o.pipelined)

@@ -170,8 +170,8 @@ class Passing:
         kept, stride = row * self.kept, self.window.stride[0]
         return State(kept, kept, row * max(0, self.window.kernel[0] - max(stride, i.group)))
 
-    def control(self, counters: Sequence[int], state: int) -> Control:
-        """Say what the layer's own module costs, with further counters and bits of state."""
+    def control(self, counters: Sequence[int], state: int, **more: float) -> Control:
+        """Say what the layer's own module costs, with further counters, bits of state and features."""
         (i, o), groups = self.formats, self.groups
         masked, merged = varied([group.inside for group in groups]), merges(groups)
         counters = [len(groups), self.selects, o.channels // i.channels, i.channels, o.fold, *counters]
@@ -182,7 +182,7 @@ class Passing:
         bits, kernel = i.width * i.shape.width, self.window.kernel[0]
         return Control("window", counters, tables=len(groups) * masked, state=state, features={
             "merge": merged, "pass": merged * bits * self.kept, "mask": bits * masked,
-            "served": served(o.fold, self.window.reached(o.lanes), kernel * i.shape.width)})
+            "served": served(o.fold, self.window.reached(o.lanes), kernel * i.shape.width), **more})
 
     def modules(self) -> Iterator[Part]:
         i, _ = self.formats

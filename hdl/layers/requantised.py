@@ -28,6 +28,13 @@ class Requantised(Layer):
     scaling : :class:`Requantisation`
     requantise_steps : :class:`int`
         Cycles the requantiser may take per output.
+    readout : :class:`int`
+        Columns that a requantiser serves in turn: the output has so many times as many beats as lanes finish.
+
+    Attributes
+    ----------
+    computing : tuple of two :class:`RowFormat`
+        What lanes take, and what they finish: the output before it is read out.
 
     Members
     -------
@@ -40,10 +47,12 @@ class Requantised(Layer):
     formats: tuple[RowFormat, RowFormat]
 
     def __init__(self, *, i: RowFormat, o: RowFormat, sum: Shape, scaling: Requantisation,
-                 requantise_steps: int, p_out: int = 1) -> None:
+                 requantise_steps: int, readout: int = 1, p_out: int = 1) -> None:
         self.formats = i, o
+        self.computing = i, o.gathered(readout)
         self.sum, self.scaling = sum, scaling
-        self.requantise = Requantise(sum=sum, count=p_out, o=o, scaling=scaling, steps=requantise_steps)
+        self.requantise = Requantise(sum=sum, count=p_out, o=o, scaling=scaling, steps=requantise_steps,
+                                     readout=readout)
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
     def place_requantiser(self, m: Module, platform: object) -> None:

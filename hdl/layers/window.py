@@ -11,6 +11,7 @@ from headrace.hdl.area.part import Control, Part, rom_part
 from headrace.hdl.arithmetic.geometry import Image, Window
 from headrace.hdl.arithmetic.requantisation import Requantisation
 from headrace.hdl.base.hierarchy import place, place_copies
+from headrace.hdl.base.output import OutputRegister, output_bits, spare_bits
 from headrace.hdl.base.rows import RowFormat, replayed
 from headrace.hdl.lanes.area import Lanes, told_stages
 from headrace.hdl.lanes.lane import MaxLane
@@ -41,19 +42,20 @@ class Depthwise(Requantised):
     weights : sequence of shape [C_out][taps], or None
     paired : :class:`bool`
         Not without weights.
-    i, o, weight, sum, scaling, requantise_steps
+    i, o, weight, sum, scaling, requantise_steps, readout
         As in :class:`Requantised`.
     """
 
     def __init__(self, *, i: RowFormat, o: RowFormat, window: Window, pad: int, p_in: int,
                  weights: Sequence[Sequence[int]] | None, sum: Shape, scaling: Requantisation,
-                 requantise_steps: int, patience: int = 0, paired: bool = False,
+                 requantise_steps: int, readout: int = 1, patience: int = 0, paired: bool = False,
                  weight: Shape = unsigned(1)) -> None:  # noqa: B008
         if o.channels % i.channels:
             raise ValueError(f"the {i.channels} input channels must divide the output's, not {o.channels!r}")
-        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps)
+        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps,
+                         readout=readout)
         self.window, self.pad, self.p_in = window, pad, p_in
-        self.passing = Passing(formats=(i, o), window=window, p_in=p_in, patience=patience,
+        self.passing = Passing(formats=self.computing, window=window, p_in=p_in, patience=patience,
                                pipelined=o.pipelined)
         self.weight, self.weights = weight, weights
         self.paired = paired
@@ -69,7 +71,7 @@ class Depthwise(Requantised):
     def model(self, *images: Image) -> Image:
         """Compute a C_out x H_out x W_out image from a C_in x H x W one, bit for bit."""
         (x,) = images
-        i, o = self.formats
+        i, o = self.computing
         seen = np.repeat(self.window.view(x, self.pad), o.channels // i.channels, axis=0)
         weights = np.ones(seen.shape[:3]) if self.weights is None else np.array(self.weights)
         weights = weights.astype(np.int64).reshape(seen.shape[:3])
@@ -82,20 +84,20 @@ class Depthwise(Requantised):
     @property
     def constants(self) -> RomShape:
         """The same where every weight is 1: a word of those."""
-        depth = 1 if self.weights is None else self.formats[1].channels * self.passing.selects
+        depth = 1 if self.weights is None else self.computing[1].channels * self.passing.selects
         return RomShape(depth, self.p_in * self.weight.width)
 
     def state(self) -> State:
         return self.passing.state()
 
     def control(self) -> Control:
-        (_, o), rom = self.formats, self.constants
+        (_, o), rom = self.computing, self.constants
         told = told_stages(rom.width, constant=rom.depth == 1) if o.pipelined else 0
         counters = () if self.weights is None else (rom.depth,)
         return self.passing.control(counters, told)
 
     def modules(self, rings: str) -> Iterator[Part]:
-        i, o = self.formats
+        i, o = self.computing
         yield from self.passing.modules()
         yield rom_part("rom", self.constants.depth, self.constants.width)
         yield from Lanes(count=o.lanes, x=i.shape, weight=self.weight, sum=self.sum,
@@ -110,7 +112,7 @@ class Depthwise(Requantised):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        i, o = self.formats
+        i, o = self.computing
         self.place_requantiser(m, platform)
         rom = Rom(width=self.p_in * self.weight.width, words=self.rom_words(), waits=o.pipelined)
         place(m, platform, "rom", rom)
@@ -128,7 +130,7 @@ class Depthwise(Requantised):
 
 
 class MaxPool(Layer):
-    """``y[c] = max over kh, kw of x[c][kh][kw]``, held in an output register.
+    """``y[c] = max over kh, kw of x[c][kh][kw]``, held in an :class:`OutputRegister`.
 
     Timing as in :class:`Passing`.
 
@@ -172,7 +174,7 @@ class MaxPool(Layer):
 
     def control(self) -> Control:
         _, o = self.formats
-        return self.passing.control((), o.lanes * o.shape.width + 1)
+        return self.passing.control((), output_bits(o), spare=spare_bits(o))
 
     def modules(self, rings: str) -> Iterator[Part]:
         i, o = self.formats
@@ -189,16 +191,10 @@ class MaxPool(Layer):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         i, o = self.formats
-        finished, taken = Signal(), Signal()
+        finished, output = Signal(), OutputRegister(m, self.o, format=o)
         lanes = place_copies(m, platform, "lane", lambda: MaxLane(
             x=i.shape, operands=self.window.taps, p_in=self.p_in), o.lanes)
         self.passing.describe(m, platform, self.i, pad=self.pad, lanes=lanes, may_step=Const(1),
-                              finished=finished, taken=taken)
-        payload = Signal(o.layout, reset_less=True)
-        m.d.comb += [self.o.payload.eq(payload), taken.eq(o.room(self.o))]
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(taken):
-            m.d.sync += self.o.valid.eq(finished)
-            m.d.sync += [y.eq(lane.max) for y, lane in zip(payload, lanes, strict=True)]
+                              finished=finished, taken=output.room)
+        output.load(finished, [lane.max for lane in lanes])
         return m

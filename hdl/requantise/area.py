@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from headrace.hdl.area.part import Control, Part, columns_of, controlled
+from headrace.hdl.base.output import output_bits, spare_bits
 from headrace.hdl.lanes.steps import SCALE_STAGES
 from headrace.hdl.requantise.scale import Scale
 from headrace.hdl.requantise.scale_lane import WIDEST_IN_LOGIC, Digits
@@ -25,9 +26,9 @@ def scale_parts(module: str, layer: Scale) -> Iterator[Part]:
     constant = len(digits.constants) == 1  # what the ROM would tell is then part of the logic
     told_stages, stages = _scale_stages(digits) if y.pipelined else (0, 0)
     yield controlled(module, Control(
-        "scale", counters=tuple(counters), state=y.lanes * y.shape.width + 1 + told_stages,
+        "scale", counters=tuple(counters), state=output_bits(y) + told_stages,
         features={"tell": 0 if constant else (digits.steps - 1) * told, "groups": grouped,
-                  "exceptions": found * sum(operands)}))
+                  "exceptions": found * sum(operands), "spare": spare_bits(y)}))
     yield _constants(f"{module}__rom", digits)
 
     narrow = digits.width <= WIDEST_IN_LOGIC

@@ -13,6 +13,7 @@ from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.lanes.steps import SCALE_STAGES
 from headrace.hdl.requantise.area import scale_parts
+from headrace.hdl.requantise.readout import Readout
 from headrace.hdl.requantise.scale import Scale
 from headrace.hdl.requantise.scale_lane import Scaling
 from headrace.hdl.requantise.serialise import Serialise
@@ -21,7 +22,7 @@ from headrace.hdl.timing.pipeline import Pipeline, register
 
 
 class Requantise(Component):
-    """Turn finished sums into a stream of rows: :class:`Serialise`, then :class:`Scale`.
+    """Turn finished sums into a stream of rows: :class:`Serialise` or :class:`Readout`, then :class:`Scale`.
 
     Parameters
     ----------
@@ -31,23 +32,46 @@ class Requantise(Component):
         Sums that arrive together in each lane.
     o, scaling, steps
         As in :class:`Scale`.
+    readout : :class:`int`
+        Columns that a requantiser serves in turn, a divisor of ``o.fold``: there are so many times as many
+        lanes as in the output, whose own fold is what is left of ``o.fold``. Several sums arrive together
+        only where that is 1 and rows leave by themselves.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ArrayLayout(ArrayLayout(sum, count), o.lanes * readout)))`
+    o : :py:`Out(o.signature)`
     """
 
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, *, sum: Shape, count: int, o: RowFormat, scaling: Scaling, steps: int) -> None:
-        self.serialise = Serialise(shape=sum, count=count, o=o)
+    def __init__(self, *, sum: Shape, count: int, o: RowFormat, scaling: Scaling, steps: int,
+                 readout: int = 1) -> None:
+        if readout < 1 or o.fold % readout:
+            raise ValueError(f"Readout must be a divisor of the output's fold of {o.fold}, not {readout!r}")
+        if count > 1 and (o.fold != readout or o.group > 1):
+            raise ValueError(f"Sums must come one by one where lanes serve columns or rows in turn, not "
+                             f"{count!r} together")
+        self.sums: Serialise | Readout
+        if readout == 1:
+            self.sums = Serialise(shape=sum, count=count, o=o)
+        else:
+            self.sums = Readout(shape=sum, count=count, readout=readout, o=o)
         self.scale = Scale(operands={"sum": sum}, o=o, scaling=scaling, steps=steps)
-        words = data.ArrayLayout(data.ArrayLayout(sum, count), o.lanes)
+        words = data.ArrayLayout(data.ArrayLayout(sum, count), o.lanes * readout)
         super().__init__({"i": In(stream.Signature(words)), "o": Out(o.signature)})
+
+    @property
+    def _name(self) -> str:
+        return "readout" if isinstance(self.sums, Readout) else "serialise"
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        place(m, platform, "serialise", self.serialise)
+        place(m, platform, self._name, self.sums)
         place(m, platform, "scale", self.scale)
-        wiring.connect(m, wiring.flipped(self.i), self.serialise.i)
-        wiring.connect(m, self.serialise.o, self.scale.i)
+        wiring.connect(m, wiring.flipped(self.i), self.sums.i)
+        wiring.connect(m, self.sums.o, self.scale.i)
         wiring.connect(m, self.scale.o, wiring.flipped(self.o))
         return m
 
@@ -59,8 +83,8 @@ class Requantise(Component):
         return [self._in_stages(i, scaled), register(scaled, o, pipelined=True)]
 
     def _in_stages(self, i: Channel, scaled: Channel) -> Process:
-        words, steps = cycle(self.serialise.counts), self.scale.digits.steps
-        pipeline, time, room = Pipeline(scaled, SCALE_STAGES), 0, 0
+        words, steps = cycle(self.sums.counts), self.scale.digits.steps
+        pipeline, time, room = Pipeline(scaled, SCALE_STAGES), 0, 0  # and when the next word may be taken
         while True:
             while i.offered is None:
                 yield i
@@ -68,13 +92,13 @@ class Requantise(Component):
             time = max(time, i.taken + 1)
             for _ in range(next(words)):
                 time = 1 + (yield from pipeline.steps(time, 1, finish=steps == 1))
-                room = time
+                room = time - 1  # with the first step of the last beat
                 if steps > 1:
                     time = 1 + (yield from pipeline.steps(time, steps - 1, finish=True))
                 yield from pipeline.settle()
 
     def _in_turn(self, i: Channel, o: Channel) -> Process:
-        words, steps = cycle(self.serialise.counts), self.scale.digits.steps
+        words, steps = cycle(self.sums.counts), self.scale.digits.steps
         done = 0  # cycle in which the last sum was taken to be scaled
         while True:
             while i.offered is None:
@@ -89,5 +113,5 @@ class Requantise(Component):
 
     def parts(self, module: str) -> Iterator[Part]:
         """What it costs."""
-        yield self.serialise.part(f"{module}__serialise")
+        yield from self.sums.parts(f"{module}__{self._name}")
         yield from scale_parts(f"{module}__scale", self.scale)

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.base.component import Component
 from headrace.hdl.base.hierarchy import place, place_copies
+from headrace.hdl.base.output import OutputRegister
 from headrace.hdl.base.rows import RowFormat, counter, table
 from headrace.hdl.lanes.steps import SCALE_STAGES, Steps
 from headrace.hdl.requantise.scale_lane import TOLD, Digits, ScaleLane, Scaling
@@ -20,8 +21,8 @@ class Scale(Component):
     The formula is that of :class:`Requantisation` or :class:`AddRequantisation`.
 
     Takes :py:`digits.steps` cycles per beat, during which the input is held; the result waits in an
-    output register, where the next layer reads it. In a pipelined layer the beat is taken with the first
-    step, and the result comes :data:`SCALE_STAGES` cycles later; beats follow each other all the same.
+    :class:`OutputRegister`, where the next layer reads it. In a pipelined layer the beat is taken with the
+    first step, and the result comes :data:`SCALE_STAGES` cycles later; beats follow each other all the same.
 
     Parameters
     ----------
@@ -61,9 +62,9 @@ class Scale(Component):
         place(m, platform, "rom", rom)
         control = digits.signature.create(path=("control",))
         done, finished, first, last = Signal(), Signal(), Signal(), Signal()
-        room, pipelined = self.format.room(self.o), self.format.pipelined
+        output, pipelined = OutputRegister(m, self.o, format=self.format), self.format.pipelined
         there = self.i.valid | ~first if pipelined else self.i.valid  # the beat
-        steps = Steps(m, possible=there & rom.valid, finishes=last, finished=finished, taken=room,
+        steps = Steps(m, possible=there & rom.valid, finishes=last, finished=finished, taken=output.room,
                       stages=SCALE_STAGES if pipelined else 0)
         channel_done: Value = done
         if self.format.group > 1:  # a channel's constants serve each row of the group
@@ -101,12 +102,6 @@ class Scale(Component):
                         m.d.comb += [exception.eq(digits.exception_layout.const({
                             "active": 1, "up": delta > 0, "x": dict(zip(digits.operands, x, strict=True))}))
                             for exception, (x, delta) in zip(control.exceptions, found, strict=False)]
-        payload = Signal.like(self.o.payload, reset_less=True)
-        m.d.comb += self.o.payload.eq(payload)
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(finished & room):
-            m.d.sync += self.o.valid.eq(1)
         operands = self.i.payload
         if pipelined:  # of the beat that is in the first stage
             operands = Signal.like(self.i.payload, name="operands", reset_less=True)
@@ -117,12 +112,11 @@ class Scale(Component):
         told = {name: steps.behind(getattr(control, name), 0 if name in still else stage, name=name)
                 for name, stage in TOLD.items()}
         told["step"] = steps.once(control.step, TOLD["last"], name="step")
-        for lane, x, y in zip(lanes, operands, payload, strict=True):
+        for lane, x in zip(lanes, operands, strict=True):
             m.d.comb += [lane.x.eq(x), *(getattr(lane.control, name).eq(value)
                                          for name, value in told.items())]
             steps.tell(lane)
-            with m.If(finished & room):
-                m.d.sync += y.eq(lane.y)
+        output.load(finished, [lane.y for lane in lanes])
         return m
 
     def _digit(self, m: Module, control: Any, word: Value, number: int) -> None:

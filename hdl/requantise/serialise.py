@@ -1,4 +1,6 @@
 """Several sums, one after another."""
+from collections.abc import Iterator
+
 from amaranth import Module, Mux, Shape, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
@@ -31,7 +33,7 @@ class Serialise(Component):
     o: stream.Interface
 
     def __init__(self, *, shape: Shape, count: int, o: RowFormat) -> None:
-        self.shape, self.count, self.lanes, self.pipelined = shape, count, o.lanes, o.pipelined
+        self.shape, self.count, self.lanes = shape, count, o.lanes
         # How many there are in each word.
         self.counts = [min(count, o.channels - start) for start in range(0, o.channels, count)]
         super().__init__({
@@ -48,7 +50,7 @@ class Serialise(Component):
         last = left == 0
         m.d.comb += [
             sent.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq(~self.o.valid if self.pipelined else ~self.o.valid | sent & last),
+            self.i.ready.eq(~self.o.valid | sent & last),
             taken.eq(self.i.valid & self.i.ready),
         ]
         with m.If(sent & last):
@@ -65,10 +67,10 @@ class Serialise(Component):
                     m.d.sync += held[lane][index].eq(Mux(taken, self.i.payload[lane][index], following))
         return m
 
-    def part(self, module: str) -> Part:
+    def parts(self, module: str) -> Iterator[Part]:
         """What it costs."""
         bits = self.lanes * self.shape.width
         ragged = len(self.counts) if self.counts[-1] < self.count else 1
-        return controlled(module, Control(
+        yield controlled(module, Control(
             "serialise", counters=(self.count, ragged), state=bits * self.count + 1,
             features={"bits": bits * (self.count - 1)}))

@@ -78,12 +78,16 @@ def sink(i: Channel, beats: int) -> Process:
 
 
 def register(i: Channel, o: Channel, *, pipelined: bool) -> Process:
-    """An output register, whose readiness follows from the reader's in the same cycle unless pipelined."""
-    room = int(pipelined)
+    """An output register: see ``OutputRegister`` of the gateware. Pipelined, it has two places."""
+    free = 0  # a place for the next beat
     while True:
         while i.offered is None:
             yield i
+        if pipelined:
+            i.take(max(i.offered, free))
         while o.offered is not None:
             yield o
-        i.take(max(i.offered, o.taken + room))
-        o.offer(i.taken + 1)
+        if not pipelined:
+            i.take(max(i.offered, o.taken))
+        free = o.taken + 1
+        o.offer(max(i.taken + 1, free))

@@ -36,6 +36,7 @@ from headrace.hdl.layers.shortcut import Shortcut
 from headrace.hdl.layers.upsample import Upsample
 from headrace.hdl.layers.window import Depthwise, MaxPool
 from headrace.hdl.network import Network
+from headrace.hdl.requantise.readout import Readout
 from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.requantise.scale import Scale
 from headrace.hdl.requantise.serialise import Serialise
@@ -138,7 +139,8 @@ def alone() -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         "concat, held rows": (1, True, partial(Concat, inputs=[rows(), rows(1)], rows=(2, 1))),
         "collect": (1, False, partial(Collect, i=rows(), takes=takes, words=2)),
         "collect, folded": (2, False, partial(Collect, i=rows(lanes=1, fold=2), takes=takes, words=2)),
-        "collect, pipelined": (1, True, partial(Collect, i=rows(pipelined=True), takes=takes, words=2)),
+        "serialise": (1, False, partial(Serialise, shape=SUM, count=2, o=rows(3))),
+        "readout": (1, False, partial(Readout, shape=SUM, count=2, readout=2, o=rows(3, lanes=1, fold=2))),
         "drain": (1, True, partial(Drain, word=data.ArrayLayout(SUM, 1), lanes=2, depth=3)),
         "upsample": (1, False, partial(Upsample, i=rows(), factors=(2, 2))),
         "upsample, columns": (1, False, partial(Upsample, i=rows(), factors=(1, 2))),
@@ -161,9 +163,14 @@ def either(pipelined: bool) -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         return partial(layer, *args, **options, **p)
 
     made = {
-        "serialise": (1, partial(Serialise, shape=SUM, count=2, o=rows(3, **p))),
         "scale": (3, partial(Scale, operands={"sum": SUM}, o=rows(**p), scaling=scaling(2), steps=2)),
         "requantise": (3, partial(Requantise, sum=SUM, count=2, o=rows(3, **p), scaling=scaling(3), steps=2)),
+        "requantise, readout": (3, partial(
+            Requantise, sum=SUM, count=2, readout=2, o=rows(3, lanes=1, fold=2, **p),
+            scaling=scaling(3), steps=1)),
+        "requantise, readout of folds": (3, partial(
+            Requantise, sum=SUM, count=1, readout=3, o=rows(lanes=1, fold=6, **p),
+            scaling=scaling(2), steps=2)),
         "lookup": (1, partial(Lookup, i=rows(**p), o=rows(**p), table=[1, 0])),
         "add": (1, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=1, rows=(0, 0))),
         "add, held rows": (
@@ -228,9 +235,12 @@ def block(name: str) -> Block:
 
 
 QUICK = [
-    *alone(), "serialise", "scale", "lookup", "add, held rows", "narrow, drain", "widen, windows", "dense",
-    "dense, two banks", "depthwise, patient", "depthwise, strides", "depthwise, windows", "max, patient",
-    "global", "addressed, window", "addressed, serial", "bottleneck", "axi, pool",
-    "add, held rows, block RAM", *(f"{name}{PIPELINED}" for name in (
-        "serialise", "lookup", "add, held rows", "narrow, drain", "depthwise, patient", "global"))]
+    *alone(), "requantise, readout", "scale", "lookup", "add, held rows",
+    "narrow, drain", "widen, windows", "dense", "dense, two banks", "depthwise, patient",
+    "depthwise, strides", "depthwise, windows", "max, patient", "global", "addressed, window",
+    "addressed, serial", "bottleneck", "axi, pool", "add, held rows, block RAM",
+    *(f"{name}{PIPELINED}" for name in (
+        "scale", "requantise, readout", "lookup", "add, held rows", "narrow, drain", "depthwise, patient",
+        "max, patient", "global"))
+]
 """Those that `make test` proves: each kind in one form at least."""

@@ -4,14 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from amaranth import Cat, Signal
 
 from formal import mutants
-from formal.blocks import MAKERS, PIPELINED, QUICK, block, bottleneck, frames, rows
+from formal.blocks import MAKERS, PIPELINED, QUICK, SUM, block, bottleneck, frames, rows
 from formal.prover import design
 from formal.rules import Block, broken
+from headrace.hdl.base.output import OutputRegister
 from headrace.hdl.base.platform import BLOCKRAM, REGISTERS
-from headrace.hdl.layers import shortcut
+from headrace.hdl.layers import lookup, shortcut
 from headrace.hdl.layers.shortcut import Shortcut
+from headrace.hdl.requantise.readout import Readout
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -63,6 +66,46 @@ def test_shortcut_with_a_row_too_few_hangs() -> None:
     network = bottleneck(held=0)
     found = "\n".join(broken(replace(block("bottleneck"), dut=network, frames=frames(network))))
     assert "breaks_moves after" in found
+
+
+class TakesOverWhatIsRead(Readout):
+    """Takes a word once the one before has been there for two cycles."""
+
+    def elaborate(self, platform: object) -> Any:
+        m = super().elaborate(platform)
+        there = Signal(2)
+        m.d.sync += there.eq(Cat(self.o.valid, there[0]))
+        m.d.comb += self.i.ready.eq(~self.o.valid | there[1])
+        return m
+
+
+def test_readout_that_takes_too_early_is_caught() -> None:
+    made = TakesOverWhatIsRead(shape=SUM, count=2, readout=2, o=rows(3, lanes=1, fold=2))
+    assert "breaks_keeps after" in "\n".join(broken(replace(block("readout"), dut=made)))
+
+
+class RoomFollows(OutputRegister):
+    """There is room where there will be some."""
+
+    def __init__(self, m: Any, o: Any, *, format: Any) -> None:
+        super().__init__(m, o, format=format)
+        self.room = ~self._full | o.ready
+
+
+class DropsTheSecond(OutputRegister):
+    """Forgets what is in the second place when the first is taken."""
+
+    def load(self, finished: Any, values: Any) -> None:
+        super().load(finished, values)
+        with self._m.If(self._o.ready):
+            self._m.d.sync += self._o.valid.eq(finished & ~self._full)
+
+
+@pytest.mark.parametrize("mutant, rule", (
+    (RoomFollows, "ready_i follows from takes_o"), (DropsTheSecond, "breaks_ends after")))
+def test_output_register_mutant_is_caught(monkeypatch: pytest.MonkeyPatch, mutant: Any, rule: str) -> None:
+    monkeypatch.setattr(lookup, "OutputRegister", mutant)
+    assert rule in "\n".join(broken(block(f"lookup{PIPELINED}")))
 
 
 def test_word_read_too_early_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """What a layer says of itself against its gateware as elaborated: modules, ROM, registers."""
-import re
 from pathlib import Path
 
 import pytest
+from rtlil_cells import cells, has_cells, registers
 
 from headrace.gen.importer.load import load
 from headrace.gen.kinds import elaborate
@@ -16,21 +16,6 @@ from random_plans import planned
 
 NETWORKS = range(16)
 
-_CELL = re.compile(r"^  cell \$(\w+) [^\n]*\n(.*?)^  end$", re.MULTILINE | re.DOTALL)
-_PARAMETER = re.compile(r"parameter (?:signed )?\\(\w+) (\d+)$", re.MULTILINE)
-
-
-def cells(text: str, kind: str) -> list[dict[str, int]]:
-    """Return the parameters of a module's cells of a kind."""
-    return [{name: int(value) for name, value in _PARAMETER.findall(body)}
-            for found, body in _CELL.findall(text) if found == kind]
-
-
-def registers(text: str) -> int:
-    """Return the bits of a module's registers."""
-    return sum(cell["WIDTH"] for cell in cells(text, "dff"))
-
-
 def module(name: str, part: Part) -> str:
     """Return the name of a part's module; rings of one shape share theirs."""
     shared = part.module.startswith("ring__")
@@ -43,7 +28,7 @@ def check(name: str, layer: Layer) -> None:
     parts = {module(name, part): part for part in layer.parts()}
     assert parts.keys() <= hierarchy.modules.keys()
     for other in hierarchy.modules.keys() - parts.keys():  # which only connect
-        assert not _CELL.search(hierarchy.modules[other]), other
+        assert not has_cells(hierarchy.modules[other]), other
     for each, part in parts.items():
         if part.ring is not None:
             width, depth = part.ring
