@@ -13,7 +13,7 @@ from headrace.boards.boards import Board
 from headrace.boards.place_route import Timing, timing, utilisation
 from headrace.boards.pll import make as make_pll
 from headrace.boards.top import BAUD, SILENCE, SerialTop
-from headrace.gen.estimate.fit import Use
+from headrace.gen.planning.fit import Use
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.plan import Plan

@@ -3,7 +3,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from headrace.gen.estimate.fit import Use
+from headrace.gen.planning.fit import Use
 from headrace.gen.ir.errors import HeadraceError
 
 # What nextpnr calls primitives. A logic cell of the iCE40 is a LUT and a flip-flop, used together or not.

@@ -2,12 +2,13 @@
 from dataclasses import dataclass, field, replace
 
 from headrace.gen.estimate.devices import Device
-from headrace.gen.estimate.fit import fit
+from headrace.gen.estimate.price import LATENCY, Prices
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import Plan
 from headrace.gen.netlist.target import Target
+from headrace.gen.planning.fit import fit
 from headrace.gen.planning.planner import plan, unrolled
 
 
@@ -27,6 +28,8 @@ class Request:
         FPGA family whose DSPs to use; that of the device if there is one, or by default any.
     means : :class:`Means`
         ``serial`` apart, which the target decides.
+    latency : :class:`float`
+        What it is worth if the first result comes a frame's time earlier, of the price of the whole design.
 
     Raises
     ------
@@ -39,6 +42,7 @@ class Request:
     device: Device | None = None
     target: Target | None = None
     means: Means = field(default_factory=Means)
+    latency: float = LATENCY
 
     def __post_init__(self) -> None:
         speeds = {"--cycles": self.cycles is not None, "--unroll full": self.unroll,
@@ -68,10 +72,10 @@ class Request:
         :exc:`HeadraceError`
             If it cannot be that fast, or the device holds no plan of it.
         """
-        paired = self.family is not None and self.family.pairs
-        means = replace(self.means, serial=self.family is not None and self.family.serial)
+        prices = Prices(self.family, self.device, self.latency)
+        means = replace(self.means, serial=prices.serial)
         if self.unroll:
-            return unrolled(graph, paired=paired, pipelined=means.pipelined, rings=means.rings)
+            return unrolled(graph, paired=prices.pairs, pipelined=means.pipelined, rings=means.rings)
         if self.device:
-            return fit(graph, self.device, means)
-        return plan(graph, cycles=self.cycles, paired=paired, means=means)
+            return fit(graph, self.device, means, self.latency)
+        return plan(graph, cycles=self.cycles, prices=prices, means=means)

@@ -89,7 +89,7 @@ def main() -> None:
     for target in options.targets:
         made = calibrate(find(target), options.jobs)
         everything = json.loads(TABLE.read_text()) if TABLE.exists() else {}
-        TABLE.write_text(json.dumps(everything | {target: made}, indent=1, sort_keys=True) + "\n")
+        TABLE.write_text(json.dumps(everything | {target.name: made}, indent=1, sort_keys=True) + "\n")
         for name, figures in made["networks"].items():
             print(f"{target}: {name}: " + ", ".join(
                 f"{key} {each['yosys']:,} estimated {each['estimate']:,}" for key, each in figures.items()))

@@ -6,8 +6,8 @@ from headrace.gen.cli import report
 from headrace.gen.cli.arguments import add_json, add_model, add_plan, rate, rate_lines, request, written
 from headrace.gen.cli.command import Command, show
 from headrace.gen.estimate.estimate import estimate
-from headrace.gen.estimate.fit import usage
 from headrace.gen.importer.load import load
+from headrace.gen.planning.fit import usage
 from headrace.gen.planning.table import plan_table
 
 

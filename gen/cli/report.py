@@ -8,12 +8,12 @@ from rich.console import Group
 from rich.table import Table
 
 from headrace.gen.estimate.devices import Device
-from headrace.gen.estimate.fit import usage
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.info import NetworkInfo
 from headrace.gen.ir.plan import Plan
 from headrace.gen.netlist.resources import Report
 from headrace.gen.numerics.proof import Proof
+from headrace.gen.planning.fit import usage
 from headrace.gen.planning.table import PlanTable
 
 

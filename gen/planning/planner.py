@@ -1,49 +1,29 @@
-"""The choice of a plan: as few multipliers as a number of cycles per frame allows.
+"""The choice of a plan: the cheapest that a number of cycles per frame allows.
 
-Every layer gets the fewest at which it keeps up with the layers before it. As multipliers come whole, they
-are used better at some rates than at others; the best of those close to what was allowed is taken. Then the
-cycle model says what the network takes as a whole; where that is more than was allowed, because layers make
-each other wait, all of them are planned for fewer cycles.
+Every layer keeps up with the layers before it, at the lowest price (:mod:`headrace.gen.planning.choice`). As
+multipliers come whole, they are used better at some rates than at others; the best of those close to what was
+allowed is taken. Then the cycle model says what the network takes as a whole; where that is more than was
+allowed, because layers make each other wait, all of them are planned for fewer cycles.
 """
-from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from math import ceil
-from typing import Any
-
-import numpy as np
 
 from headrace.gen.cycles import model as cycle_model
-from headrace.gen.ir.errors import HeadraceError
-from headrace.gen.ir.graph import Conv, Graph, Node
-from headrace.gen.ir.info import info
+from headrace.gen.estimate.price import Prices
+from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import Plan
-from headrace.gen.kinds import elaborate, registry
-from headrace.gen.kinds.place import Option, Place
-from headrace.gen.planning.dependence import shortcut_rows, shortcuts
-from headrace.gen.planning.folding import Alike, Folding
+from headrace.gen.kinds import elaborate
+from headrace.gen.kinds.place import Place
+from headrace.gen.planning.choice import Choice, Chosen, TooFast, options, pairs
+from headrace.gen.planning.dependence import shortcuts
 from headrace.hdl.base.platform import REGISTERS
 
 _FRAMES = 4  # the cycle model is asked for; the last ones come steadily
-LATENCY = 0.25  # of all multipliers: what one frame less of latency is worth
-_CHOICE = 0.05  # of a multiplier: what each further column costs that an operand is chosen from
-_BITWISE = 0.3  # of a multiplier: what a lane costs that multiplies bit by bit
 _LEAST = 0.5  # of the cycles allowed are what layers are planned for
 _STEPS = 64  # of a number of cycles that does not suffice: the first step to a larger one is one of them
 _CLOSE = range(995, 945, -5)  # thousandths of the cycles allowed, if multipliers are used better
-
-
-class TooFast(HeadraceError):
-    """A number of cycles that cannot be met; no fewer than `least` can be, and they may not suffice either.
-
-    ``reason`` is the message up to the number that suffices.
-    """
-
-    def __init__(self, reason: str, least: int) -> None:
-        super().__init__(f"{reason}: allow at least {least}")
-        self.reason, self.least = reason, least
 
 
 def default_budget(graph: Graph) -> int:
@@ -53,13 +33,12 @@ def default_budget(graph: Graph) -> int:
                max(4 * tensor.channels * tensor.height for tensor in graph.tensors.values()))
 
 
-def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False,
+def plan(graph: Graph, *, cycles: int | None = None, prices: Prices = Prices(),  # noqa: B008
          means: Means = Means()) -> Plan:  # noqa: B008
     """Plan a network for at most so many cycles between frames, back to back.
 
     Without a number, :py:`default_budget()` is aimed at, or what the slowest layer needs if that is more, and
-    the nearest to it that was found is returned. With :py:`paired`, lanes share multipliers in pairs wherever
-    they can, which changes no cycle.
+    the nearest to it that was found is returned.
 
     Raises
     ------
@@ -67,38 +46,38 @@ def plan(graph: Graph, *, cycles: int | None = None, paired: bool = False,
         If a layer, or the layers together, cannot be that fast; the message has a number that suffices.
     """
     try:
-        return try_plan(graph, cycles, paired, means)
+        return try_plan(graph, cycles, prices, means)
     except TooFast as error:
         assert cycles is not None
-        raise TooFast(error.reason, _sufficient(graph, error.least, paired, means)) from error
+        raise TooFast(error.reason, _sufficient(graph, error.least, prices, means)) from error
 
 
-def _sufficient(graph: Graph, cycles: int, paired: bool, means: Means) -> int:
+def _sufficient(graph: Graph, cycles: int, prices: Prices, means: Means) -> int:
     """Return cycles that suffice, at least so many: layers that keep up may still make each other wait."""
     step = max(1, cycles // _STEPS)
     while True:
         try:
-            try_plan(graph, cycles, paired, means)
+            try_plan(graph, cycles, prices, means)
             return cycles
         except TooFast as error:
             cycles, step = max(cycles + step, error.least), 2 * step
 
 
-def try_plan(graph: Graph, cycles: int | None, paired: bool, means: Means) -> Plan:
+def try_plan(graph: Graph, cycles: int | None, prices: Prices, means: Means) -> Plan:
     """The same, for who looks for a number of cycles: a failure does not search for one that suffices.
 
     Raises
     ------
     :exc:`TooFast`
     """
-    image = graph.tensors[graph.input]
-    if means.fold is None and (cycles is None or cycles <= image.height * image.width):
-        means = replace(means, fold=1)
-    choice = _Choice(graph, means)
+    image, most = graph.tensors[graph.input], means.fold
+    if most is None and (cycles is None or cycles <= image.height * image.width):
+        most = 1
+    choice = Choice(graph, means, prices, most)
     budget = default_budget(graph) if cycles is None else cycles
     while True:
         try:
-            each, made = budget, choice.options(budget)
+            each, multipliers = budget, _multipliers(choice.fewest(budget))
             break
         except TooFast as error:
             if cycles is not None:
@@ -107,14 +86,14 @@ def try_plan(graph: Graph, cycles: int | None, paired: bool, means: Means) -> Pl
     for part in _CLOSE:
         fewer = budget * part // 1000
         with suppress(TooFast):
-            closer = choice.options(fewer)
-            if _multipliers(closer) * fewer < _multipliers(made) * each:
-                each, made = fewer, closer
-    best = attempt = _timed(graph, budget, made, paired, means)
+            closer = _multipliers(choice.fewest(fewer))
+            if closer * fewer < multipliers * each:
+                each, multipliers = fewer, closer
+    best = attempt = _timed(graph, budget, choice.cheapest(each), means)
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
-            attempt = _timed(graph, budget, choice.options(each), paired, means)
+            attempt = _timed(graph, budget, choice.cheapest(each), means)
         except TooFast:
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
@@ -129,106 +108,28 @@ def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False, rin
 
     Dense layers have one for every weight, and no ROM that turns. A depthwise layer has one for every tap, as
     its stream brings a channel at a time. Where streams cannot bring more, a row takes a cycle per channel.
-    No layer has addresses, whatever rings are made of.
+    No layer has addresses, whatever rings are made of. With :py:`paired`, lanes share multipliers in pairs
+    wherever they can.
     """
-    held = shortcuts(graph)
-    made: dict[str, Option] = {}
+    held, means = shortcuts(graph), Means(pipelined=pipelined, rings=rings)
+    made: Chosen = {}
     for node in graph.nodes:
-        possible = _options(Place(graph, node, 1, made, held[node.name], (1,), Means(pipelined=pipelined)))
-        made[node.output] = max(possible, key=lambda option: (
+        place = Place(graph, node, 1, made, held[node.name], (1,), 1, replace(means, rings=REGISTERS))
+        option = max(options(place), key=lambda option: (
             option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
-    return _timed(graph, None, made, paired, Means(pipelined=pipelined, rings=rings))
+        layer = replace(option.layer, paired=paired and pairs(graph, node))
+        made[node.output] = replace(option, layer=layer)
+    return _timed(graph, None, made, means)
 
 
-class _Choice:
-    """Plans every layer of a network for a number of cycles per frame."""
-
-    def __init__(self, graph: Graph, means: Means) -> None:
-        self.graph, self.folding, self.means = graph, Folding(graph, means.fold), means
-        self.multiplications = info(graph).multiplications
-        self._held: dict[tuple[Any, ...], tuple[int, ...]] = {}
-
-    def options(self, each: int) -> dict[str, Option]:
-        """Return the option chosen for each tensor."""
-        whole: set[Alike] = set()  # not to be folded
-        while True:
-            made: dict[str, Option] = {}
-            held: dict[str, tuple[int, ...]] = {}
-            for node in self.graph.nodes:
-                folds = self._folds(node, made, whole)
-                held[node.name] = self._rows(node, made, held)
-                possible = list(_options(Place(self.graph, node, each, made, held[node.name], folds,
-                                              self.means)))
-                fast = [option for option in possible if option.layer.cycles <= each]
-                if not fast and folds != (1,):
-                    whole.add(self.folding.alike(node.output))
-                    break
-                if not fast:
-                    least = min(option.layer.cycles for option in possible)
-                    raise TooFast(f"layer {node.name} needs {least} cycles per frame however far it is "
-                                   f"unrolled, more than the {each} allowed", least)
-                price = partial(_cost, channels=self.graph.tensors[node.output].channels,
-                                frame=LATENCY * self.multiplications / each**2)
-                made[node.output] = min(fast, key=price)
-            else:
-                return made
-
-    def _folds(self, node: Node, made: Mapping[str, Option], whole: Container[Alike]) -> tuple[int, ...]:
-        alike = self.folding.alike(node.output)
-        if alike in whole:
-            return (1,)
-        return next(((made[name].layer.fold,) for name in alike if name in made),
-                    self.folding.possible(node.output))
-
-    def _rows(self, node: Node, made: Mapping[str, Option],
-              held: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-        """Return the rows that a node must hold of its inputs, as those before it are folded."""
-        folds = {name: option.layer.fold for name, option in made.items() if option.layer.fold > 1}
-        kinds = {name: option.layer.kind for name, option in made.items()}
-        key = node.name, *kinds.items(), *folds.items()
-        if key not in self._held:
-            self._held[key] = shortcut_rows(self.graph, node, held, folds, {
-                name: registry.named(kind) for name, kind in kinds.items()})
-        return self._held[key]
-
-
-def _options(place: Place[Node]) -> Iterator[Option]:
-    for kind in registry.serving(place.node, place.graph, place.means):
-        yield from kind.options(place)
-
-
-def _multipliers(made: Mapping[str, Option]) -> int:
+def _multipliers(made: Chosen) -> int:
     return sum(option.layer.multipliers for option in made.values())
 
 
-def _timed(graph: Graph, budget: int | None, made: Mapping[str, Option], paired: bool,
-           means: Means) -> Plan:
+def _timed(graph: Graph, budget: int | None, made: Chosen, means: Means) -> Plan:
     """Make a plan of options, with what the cycle model says."""
     layers = {node.name: made[node.output].layer for node in graph.nodes}
-    if paired:
-        layers = {node.name: replace(layers[node.name], paired=_pairs(graph, node)) for node in graph.nodes}
     draft = Plan(budget, 0, 0, layers, means.pipelined, means.rings)
     timing = cycle_model.predict(elaborate.network(graph, draft), _FRAMES, endless=True)
     return replace(draft, cycles_per_frame=timing.cycles_per_frame,
                    first_frame_latency=timing.first_frame_latency)
-
-
-def _pairs(graph: Graph, node: Node) -> bool:
-    """Whether lanes of a layer can share multipliers: there are two, which multiply by two bits or more."""
-    return (isinstance(node, Conv) and graph.tensors[node.output].width > 1
-            and not np.isin(node.weight, (-1, 0)).all())
-
-
-def _cost(option: Option, channels: int, frame: float) -> tuple[float, ...]:
-    """Return what an option costs: rows that leave one by one, multipliers of 8 by 8 bits, then control.
-
-    A requantiser multiplies by 24 bits or so, in as many cycles as it may take; a draining row takes
-    shift registers for a sum per channel, some 256 of which are worth a multiplier. A frame of
-    latency is worth a part of all multipliers, and a layer delays the others by about a row.
-    """
-    layer = option.layer
-    sums = layer.drain * channels * layer.fold
-    multipliers = layer.multipliers * (_BITWISE if layer.serial else 1)
-    area = (multipliers + layer.lanes * (3 / layer.requantise_steps + sums / 256)
-            + option.chosen * (layer.fold - 1) * _CHOICE)
-    return (-layer.together.kernel[0], area + frame * max(option.pace), layer.p_in * layer.p_out, layer.p_in)

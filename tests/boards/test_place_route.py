@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from headrace.boards.place_route import Timing, timing, utilisation
-from headrace.gen.estimate.fit import Use
+from headrace.gen.planning.fit import Use
 from headrace.gen.ir.errors import HeadraceError
 
 DOMAIN = "$glbnet$pll.clk"

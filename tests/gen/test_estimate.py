@@ -7,7 +7,7 @@ import pytest
 from headrace.gen.estimate import calibrate
 from headrace.gen.estimate.devices import DEVICES, find
 from headrace.gen.estimate.estimate import all_parts, estimate
-from headrace.gen.estimate.fit import fit, fits, usage
+from headrace.gen.planning.fit import fit, fits, usage
 from headrace.gen.estimate.mapping import memory, product, shift_register
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError

@@ -5,6 +5,7 @@ from math import ceil, sqrt
 
 from headrace.gen.estimate.devices import DEVICES, Device
 from headrace.gen.estimate.estimate import estimate
+from headrace.gen.estimate.price import LATENCY, Prices
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Means
@@ -54,7 +55,7 @@ def fits(total: Resources, device: Device) -> bool:
     return all(use.fits for use in usage(total, device))
 
 
-def fit(graph: Graph, device: Device, means: Means = Means()) -> Plan:  # noqa: B008
+def fit(graph: Graph, device: Device, means: Means = Means(), latency: float = LATENCY) -> Plan:  # noqa: B008
     """Return the plan of the fewest cycles per frame whose estimate the device holds, up to all of it.
 
     Budgets are bisected, between a plan that fits and those that are too fast or too large. Lanes may
@@ -65,7 +66,8 @@ def fit(graph: Graph, device: Device, means: Means = Means()) -> Plan:  # noqa: 
     :exc:`HeadraceError`
         If the device holds none of the slow plans; the message says what there is too little of.
     """
-    search = _Search(graph, device, replace(means, serial=device.target.serial))
+    prices = Prices(device.target, device, latency)
+    search = _Search(graph, device, prices, replace(means, serial=prices.serial))
     best, total = search.smallest()
     if not fits(total, device):
         raise HeadraceError("; ".join(_statement(graph, best, total, device)))
@@ -90,12 +92,13 @@ class _Search:
 
     graph: Graph
     device: Device
+    prices: Prices
     means: Means
 
     def smallest(self) -> tuple[Plan, Resources]:
         """Return the first plan that fits, slow ones first, or else the one that exceeds the device least."""
         self.device.target.check_rings(self.means.rings)
-        slowest = self._plan(_ENDLESS, paired=False)
+        slowest = self._plan(_ENDLESS)
         tried = []
         for part in _SLOW:
             try:  # with no more cycles allowed than it takes: some of them are waited for
@@ -110,15 +113,12 @@ class _Search:
         return min(tried, key=lambda each: _excess(each[1], self.device))
 
     def attempt(self, cycles: int) -> tuple[Plan, Resources]:
-        """Plan for so many cycles, with lanes in pairs or not: pairs take fewer DSPs, and more LUTs."""
-        made = self._plan(cycles, paired=self.device.target.pairs)
-        apart = {name: replace(layer, paired=False) for name, layer in made.layers.items()}
-        tried = [(each, self._total(each))
-                 for each in ([made, replace(made, layers=apart)] if apart != made.layers else [made])]
-        return min(tried, key=lambda each: _excess(each[1], self.device))
+        """Plan for so many cycles."""
+        made = self._plan(cycles)
+        return made, self._total(made)
 
-    def _plan(self, cycles: int, *, paired: bool) -> Plan:
-        return try_plan(self.graph, cycles, paired, self.means)
+    def _plan(self, cycles: int) -> Plan:
+        return try_plan(self.graph, cycles, self.prices, self.means)
 
     def _total(self, made: Plan) -> Resources:
         return estimate(self.graph, made, target=self.device.target).total

@@ -1,0 +1,189 @@
+"""The choice among the options of each layer, by price."""
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from headrace.gen.estimate.price import Amounts, Coin, Prices
+from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.ir.graph import Conv, Graph, Node, Tensor
+from headrace.gen.ir.means import Means
+from headrace.gen.ir.plan import LayerPlan
+from headrace.gen.kinds import elaborate, registry
+from headrace.gen.kinds.kind import Site
+from headrace.gen.kinds.place import Option, Place
+from headrace.gen.numerics import constants
+from headrace.gen.planning.dependence import shortcut_rows
+from headrace.gen.planning.folding import Alike, Folding
+from headrace.hdl.base.rows import RowFormat
+
+Chosen = dict[str, Option]
+"""By the tensor that the layer makes."""
+
+PRICED = 16
+"""Ways to unroll the lanes of a layer that are priced, those with the fewest multipliers."""
+
+
+class TooFast(HeadraceError):
+    """A number of cycles that cannot be met; no fewer than `least` can be, and they may not suffice either.
+
+    ``reason`` is the message up to the number that suffices.
+    """
+
+    def __init__(self, reason: str, least: int) -> None:
+        super().__init__(f"{reason}: allow at least {least}")
+        self.reason, self.least = reason, least
+
+
+class Choice:
+    """Chooses how every layer of a network is unrolled, for a number of cycles per frame.
+
+    Parameters
+    ----------
+    graph : :class:`Graph`
+    means : :class:`Means`
+        What plans may be made of.
+    prices : :class:`Prices`
+    most : :class:`int` or None
+        The most columns that a lane may serve; None for any number.
+    """
+
+    def __init__(self, graph: Graph, means: Means, prices: Prices, most: int | None) -> None:
+        self.graph, self.means, self.prices, self.most = graph, means, prices, most
+        self.folding = Folding(graph)
+        self._held: dict[tuple[Any, ...], tuple[int, ...]] = {}
+        self._amounts: dict[tuple[Any, ...], Amounts] = {}
+        self._pairs = {node.name: prices.pairs and pairs(graph, node) for node in graph.nodes}
+
+    def fewest(self, each: int) -> Chosen:
+        """Return the options with the fewest multipliers.
+
+        Raises
+        ------
+        :exc:`TooFast`
+        """
+        return self._choose(each, lambda place, fast: min(fast, key=_multipliers))
+
+    def cheapest(self, each: int) -> Chosen:
+        """Return the options with the lowest price.
+
+        Resources have their price by how scarce they are in the network that is cheapest if all are worth
+        what they are of the device; the price of that network says what latency is worth.
+
+        Raises
+        ------
+        :exc:`TooFast`
+        """
+        first = self.prices.coin()
+        draft = self._choose(each, lambda place, fast: self._cheapest(place, fast, first, 0))
+        total = sum((self._amounts[self._key(self.graph, node, draft)] for node in self.graph.nodes),
+                    np.zeros(4))
+        coin = self.prices.coin(total)
+        cycle = self.prices.latency * float(total @ coin) / each
+        return self._choose(each, lambda place, fast: self._cheapest(place, fast, coin, cycle))
+
+    def _cheapest(self, place: Place[Node], fast: Sequence[Option], coin: Coin, cycle: float) -> Option:
+        """Return the option of the lowest price, if a cycle of delay is worth so much."""
+        return min(self._priced(place, fast), key=lambda option: (
+            float(self._amount(place, option) @ coin) + cycle * option.delay, option.layer.multipliers))
+
+    def _priced(self, place: Place[Node], fast: Sequence[Option]) -> Iterator[Option]:
+        """Yield the options of a few ways to unroll lanes, as pairs, too."""
+        lanes: set[Any] = set()
+        for option in sorted(fast, key=_multipliers):
+            layer = option.layer
+            lanes.add((layer.kind, layer.fold, layer.p_in, layer.p_out, layer.serial, layer.together))
+            if len(lanes) > PRICED:
+                return
+            yield option
+            if self._pairs[layer.name]:
+                yield replace(option, layer=replace(layer, paired=True))
+
+    def _amount(self, place: Place[Node], option: Option) -> Amounts:
+        key = self._key(self.graph, place.node, {**place.made, place.node.output: option})
+        if key not in self._amounts:
+            layer = option.layer
+            formats = self._formats(place, layer)
+            kind = registry.named(layer.kind)
+            made = kind.make(Site(self.graph, place.node, formats, constants.find(self.graph)), layer)
+            self._amounts[key] = self.prices.amounts(made.parts(self.means.rings))
+        return self._amounts[key]
+
+    def _formats(self, place: Place[Node], layer: LayerPlan) -> dict[str, RowFormat]:
+        def format_of(tensor: Tensor, layer: LayerPlan | None) -> RowFormat:
+            if layer is None:
+                return elaborate.row_format(tensor, pipelined=self.means.pipelined)
+            return elaborate.row_format(tensor, together=layer.together, fold=layer.beats,
+                                        pipelined=self.means.pipelined)
+
+        before = {name: place.made[name].layer if name in place.made else None for name in place.node.inputs}
+        return {place.node.output: format_of(place.y, layer), **{
+            name: format_of(self.graph.tensors[name], each) for name, each in before.items()}}
+
+    @staticmethod
+    def _key(graph: Graph, node: Node, made: Mapping[str, Option]) -> tuple[Any, ...]:
+        """Return what a layer's amounts depend on."""
+        before = ((made[name].layer.beats, made[name].layer.together) if name in made else None
+                  for name in node.inputs)
+        return replace(made[node.output].layer, cycles=0), *before
+
+    def _choose(self, each: int, choose: Any) -> Chosen:
+        """Return an option for each tensor; ``choose`` takes a place and the options that are fast enough."""
+        least_beats: dict[Alike, int] = {}  # rows of these come in fewer beats than that
+        while True:
+            made: Chosen = {}
+            held: dict[str, tuple[int, ...]] = {}
+            for node in self.graph.nodes:
+                alike = self.folding.alike(node.output)
+                folds = self._folds(node, made, least_beats.get(alike))
+                held[node.name] = self._rows(node, made, held)
+                place = Place(self.graph, node, each, made, held[node.name], folds, self.most, self.means)
+                possible = list(options(place))
+                fast = [option for option in possible if option.layer.cycles <= each]
+                if not fast and max(folds) > 1:
+                    least_beats[alike] = max(folds)
+                    break
+                if not fast:
+                    least = min(option.layer.cycles for option in possible)
+                    raise TooFast(f"layer {node.name} needs {least} cycles per frame however far it is "
+                                  f"unrolled, more than the {each} allowed", least)
+                together = max(option.layer.together.kernel[0] for option in fast)
+                made[node.output] = choose(place, [
+                    option for option in fast if option.layer.together.kernel[0] == together])
+            else:
+                return made
+
+    def _folds(self, node: Node, made: Chosen, below: int | None) -> tuple[int, ...]:
+        """Return the beats that a row may come in."""
+        for name in self.folding.alike(node.output):
+            if name in made:
+                return (made[name].layer.beats,)
+        return tuple(beats for beats in self.folding.possible(node.output) if below is None or beats < below)
+
+    def _rows(self, node: Node, made: Chosen, held: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """Return the rows that a node must hold of its inputs, as those before it are folded."""
+        folds = {name: option.layer.beats for name, option in made.items() if option.layer.beats > 1}
+        kinds = {name: option.layer.kind for name, option in made.items()}
+        key = node.name, *kinds.items(), *folds.items()
+        if key not in self._held:
+            self._held[key] = shortcut_rows(self.graph, node, held, folds, {
+                name: registry.named(kind) for name, kind in kinds.items()})
+        return self._held[key]
+
+
+def options(place: Place[Any]) -> Iterator[Option]:
+    """Yield the options of every kind that a node can be."""
+    for kind in registry.serving(place.node, place.graph, place.means):
+        yield from kind.options(place)
+
+
+def _multipliers(option: Option) -> tuple[int, ...]:
+    layer = option.layer
+    return layer.multipliers, layer.p_in * layer.p_out, layer.p_in, option.delay
+
+
+def pairs(graph: Graph, node: Node) -> bool:
+    """Whether lanes of a layer can share multipliers: there are two, which multiply by two bits or more."""
+    return (isinstance(node, Conv) and graph.tensors[node.output].width > 1
+            and not np.isin(node.weight, (-1, 0)).all())
