@@ -59,7 +59,7 @@ class InputStationary(Requantised):
         self.p_in, self.p_out, self.paired = p_in, p_out, paired
         self.groups, self.turns = i.channels // p_in, -(-o.channels // p_out)
         self.collects = p_in > 1 or i.fold > 1  # beats into words
-        self.depth = self.turns * o.fold  # words of unfinished sums
+        self.depth = self.turns * self.computing[1].fold  # words of unfinished sums
         self.drains = drain and self.depth > 1
 
     def rom_words(self) -> list[int]:
