@@ -1,7 +1,7 @@
 """A kind of layer of its own, as docs/adding-a-layer.md builds it: lookups that are inverters."""
 from collections.abc import Iterator, Sequence
 
-from amaranth import Module, Signal
+from amaranth import Module
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +13,7 @@ from headrace.gen.kinds.needs import Needs
 from headrace.gen.kinds.place import Option, Place, at_least
 from headrace.hdl.area.part import Control, Part
 from headrace.hdl.arithmetic.geometry import Image
+from headrace.hdl.base.output import OutputRegister, output_bits
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.layers.layer import Layer, State
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
@@ -20,7 +21,7 @@ from headrace.hdl.timing.pipeline import register
 
 
 class Invert(Layer):
-    """``y = ~x``; an output register."""
+    """``y = ~x``; an :class:`OutputRegister`."""
 
     i: stream.Interface
     o: stream.Interface
@@ -30,13 +31,10 @@ class Invert(Layer):
         super().__init__({"i": In(i.signature), "o": Out(o.signature)})
 
     def elaborate(self, platform: object) -> Module:
-        m, payload, room = Module(), Signal(self.formats[1].layout), self.formats[1].room(self.o)
-        m.d.comb += [self.i.ready.eq(room), self.o.payload.eq(payload)]
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(room):
-            m.d.sync += self.o.valid.eq(self.i.valid)
-            m.d.sync += [y.eq(~x) for x, y in zip(self.i.payload, payload, strict=True)]
+        m = Module()
+        output = OutputRegister(m, self.o, format=self.formats[1])
+        m.d.comb += self.i.ready.eq(output.room)
+        output.load(self.i.valid, [~x for x in self.i.payload])
         return m
 
     def model(self, *images: Image) -> Image:
@@ -46,7 +44,7 @@ class Invert(Layer):
         return [register(inputs[0], o, pipelined=self.formats[1].pipelined)]
 
     def control(self) -> Control:
-        return Control("lookup-row", state=self.formats[1].lanes * 8 + 1)  # as much as one of a Lookup
+        return Control("lookup-row", state=output_bits(self.formats[1]))  # as much as one of a Lookup
 
     def modules(self, rings: str) -> Iterator[Part]:
         return iter(())
