@@ -13,12 +13,12 @@ from headrace.boards.boards import Board
 from headrace.boards.place_route import Timing, timing, utilisation
 from headrace.boards.pll import make as make_pll
 from headrace.boards.top import BAUD, SILENCE, SerialTop
-from headrace.gen.planning.fit import Use
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
 from headrace.gen.netlist import tools, verilog
+from headrace.gen.planning.fit import Use
 from headrace.gen.system import processes
 from headrace.gen.system.folder import PLAN, replaced
 from headrace.hdl.base.hierarchy import Hierarchy

@@ -3,8 +3,8 @@ import json
 import re
 from dataclasses import dataclass
 
-from headrace.gen.planning.fit import Use
 from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.planning.fit import Use
 
 # What nextpnr calls primitives. A logic cell of the iCE40 is a LUT and a flip-flop, used together or not.
 _ECP5 = {"LUTs": "TRELLIS_COMB", "flip-flops": "TRELLIS_FF", "DSPs": "MULT18X18D", "block RAMs": "DP16KD"}

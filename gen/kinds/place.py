@@ -101,14 +101,15 @@ class Place(Generic[N]):
         return self.folds[0]
 
     def requantisers(self, fold: int, cycles: int, longest: int = SLOWEST) -> Iterator[tuple[int, int]]:
-        """Yield how many columns share a requantiser, and how many cycles it takes for each.
+        """Yield how many columns share a requantiser, and the cycles it takes for each: one, or all it has.
 
-        All take no more than ``cycles`` for a sum of each lane, but for the fastest, which is among them.
+        A sum of each lane takes no more than ``cycles``; the fastest way is there in any case.
         """
         readouts = sorted(beats // fold for beats in self.folds if beats % fold == 0)
         for readout in readouts:
             if readout <= cycles or readout == readouts[0]:
-                yield readout, max(1, min(cycles // readout, longest))
+                slowest = max(1, min(cycles // readout, longest))
+                yield from ((readout, steps) for steps in sorted({1, slowest}))
 
     def unrolled(self, unrollings: Sequence[int], multiplications: int) -> Iterator[tuple[int, int]]:
         """Yield how many columns a lane may serve, and how many operands at a time.

@@ -1,4 +1,5 @@
 """The weights of a convolution, as its lanes take them."""
+from functools import lru_cache
 from typing import Any
 
 import numpy.typing as npt
@@ -7,6 +8,7 @@ from amaranth import Shape, signed
 from headrace.gen.ir.graph import Conv
 from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.kind import Site
+from headrace.gen.numerics.constants import Constants
 from headrace.hdl.arithmetic.requantisation import signed_width
 
 
@@ -17,11 +19,15 @@ def weight_shape(weights: npt.NDArray[Any]) -> Shape:
 
 def of_layer(site: Site[Conv], plan: LayerPlan) -> dict[str, Any]:
     """Return what every layer with weights is made with; channels whose sum has no effect have none."""
-    node, constants = site.node, site.constants
+    return dict(i=site.i, o=site.o, requantise_steps=plan.requantise_steps,
+                **_constants(site.node, site.constants))
+
+
+@lru_cache(maxsize=1 << 10)  # planners ask often
+def _constants(node: Conv, constants: Constants) -> dict[str, Any]:
     weights = node.weight.reshape(len(node.weight), -1) * constants.alive(node.name)[:, None]
-    return dict(i=site.i, o=site.o, weights=weights, weight=weight_shape(weights),
-                sum=constants.sum_shape(node.name), scaling=constants.sums[node.name],
-                requantise_steps=plan.requantise_steps)
+    return dict(weights=weights, weight=weight_shape(weights), sum=constants.sum_shape(node.name),
+                scaling=constants.sums[node.name])
 
 
 def of_lanes(site: Site[Conv], plan: LayerPlan) -> dict[str, Any]:

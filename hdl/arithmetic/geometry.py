@@ -1,5 +1,6 @@
 """Which input rows and columns a moving window sees, and when."""
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +95,7 @@ def merges(groups: list[PassingGroup]) -> bool:
     return len(groups) > 1 and groups[-1].emits and not any(groups[-1].arrives) and not groups[0].emits
 
 
+@lru_cache(maxsize=1 << 10)  # planners ask often
 def passing_groups(window: Window, height: int, group: int) -> list[PassingGroup]:
     """Return the groups that a layer takes through a window of ``K`` rows, :py:`group` rows at a time.
 
@@ -153,6 +155,7 @@ class LandingRow:
     completes: bool  # the last row of its group
 
 
+@lru_cache(maxsize=1 << 10)  # planners ask often
 def held_groups(window: Window, height: int) -> tuple[list[HeldGroup], list[LandingRow]]:
     """Return the turns of a layer that holds a window of ``K`` rows, and its input rows.
 

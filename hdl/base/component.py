@@ -1,25 +1,26 @@
 """Components whose ports are made when they are first asked for."""
 import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from amaranth.lib import wiring
 
 
 class Component(wiring.Component):
-    """As Amaranth's, but that its signals are made on first access.
+    """As Amaranth's, but that its signals are made on first access; the signature, too, if it is a function.
 
     Who asks a layer what it costs or when it moves needs none, and a planner asks thousands of them.
     """
 
     _pending: Any
 
-    def __init__(self, signature: Any) -> None:
+    def __init__(self, signature: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
         self._pending = signature
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or (signature := self.__dict__.pop("_pending", None)) is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        wiring.Component.__init__(self, signature)
+        wiring.Component.__init__(self, dict(signature() if callable(signature) else signature))
         return getattr(self, name)
 
 

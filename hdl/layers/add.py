@@ -49,7 +49,8 @@ class Add(Layer):
         self.scaling = scaling
         self.scale = Scale(operands={"a": a.shape, "b": b.shape}, o=o,
                            scaling=scaling, steps=steps)
-        super().__init__({"a": In(a.signature), "b": In(b.signature), "o": Out(o.signature)})
+        super().__init__(lambda: {
+            "a": In(a.signature), "b": In(b.signature), "o": Out(o.signature)})
 
     def model(self, *images: Image) -> Image:
         """Compute the sum of two images, bit for bit."""

@@ -53,8 +53,8 @@ class InputStationary(Requantised):
             raise ValueError(f"p_out must be 1 to the {o.channels} output channels, not {p_out!r}")
         if o.fold > readout and p_out > 1:
             raise ValueError(f"p_out must be 1 where columns are folded, not {p_out!r}")
-        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps, readout=readout,
-                         p_out=p_out)
+        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps,
+                         readout=readout, p_out=p_out)
         self.weight, self.weights = weight, weights
         self.p_in, self.p_out, self.paired = p_in, p_out, paired
         self.groups, self.turns = i.channels // p_in, -(-o.channels // p_out)

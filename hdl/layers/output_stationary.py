@@ -72,8 +72,8 @@ class OutputStationary(Requantised):
             self.hold = o.together
         if o.fold > readout and p_out > 1:
             raise ValueError(f"p_out must be 1 where columns are folded, not {p_out!r}")
-        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps, readout=readout,
-                         p_out=p_out)
+        super().__init__(i=i, o=o, sum=sum, scaling=scaling, requantise_steps=requantise_steps,
+                         readout=readout, p_out=p_out)
         self.window, self.pad = window, pad
         self.weight, self.weights = weight, weights
         self.p_in, self.p_out, self.paired = p_in, p_out, paired

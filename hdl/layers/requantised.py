@@ -53,7 +53,7 @@ class Requantised(Layer):
         self.sum, self.scaling = sum, scaling
         self.requantise = Requantise(sum=sum, count=p_out, o=o, scaling=scaling, steps=requantise_steps,
                                      readout=readout)
-        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
+        super().__init__(lambda: {"i": In(i.signature), "o": Out(o.signature)})
 
     def place_requantiser(self, m: Module, platform: object) -> None:
         place(m, platform, "requantise", self.requantise)

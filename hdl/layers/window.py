@@ -157,7 +157,7 @@ class MaxPool(Layer):
         self.window, self.p_in = window, p_in
         self.passing = Passing(formats=(i, o), window=window, p_in=p_in, patience=patience, pipelined=False)
         self.pad = -(1 << i.shape.width - 1) if i.shape.signed else 0  # never the greatest
-        super().__init__({"i": In(i.signature), "o": Out(o.signature)})
+        super().__init__(lambda: {"i": In(i.signature), "o": Out(o.signature)})
 
     def model(self, *images: Image) -> Image:
         """Compute a C x H_out x W_out image from a C x H x W one, bit for bit."""

@@ -1,5 +1,7 @@
 """What a requantiser costs."""
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -67,13 +69,18 @@ def _scale_stages(digits: Digits) -> tuple[int, int]:
 
 def _constants(module: str, digits: Digits) -> Part:
     """The ROM of a requantiser, whose words are small numbers in fields for the widest."""
+    return replace(_rom(digits), module=module)
+
+
+@lru_cache(maxsize=1 << 12)  # planners ask often
+def _rom(digits: Digits) -> Part:
     multiplier_width = digits.width * digits.steps
     width = digits.product_width + multiplier_width * len(digits.operands)
     if len(digits.constants) == 1:
-        return Part(module=module, kind="rom")
+        return Part(module="", kind="rom")
     offsets = np.array([offset for offset, _ in digits.constants])
     multipliers = np.array([multiplier for _, (multiplier,) in digits.constants])
     columns = columns_of(offsets, digits.product_width) + columns_of(multipliers, multiplier_width)
     varying = [column for column in columns if 0 < column < (1 << len(digits.constants)) - 1]
-    return Part(module=module, kind="rom", rom=(len(digits.constants), width), varying=len(varying),
+    return Part(module="", kind="rom", rom=(len(digits.constants), width), varying=len(varying),
                 columns=len(set(varying)))

@@ -79,7 +79,7 @@ class Readout(Component):
         self.shape, self.count, self.readout, self.lanes = shape, count, readout, o.lanes
         # How many beats there are in each word.
         self.counts = [min(count, o.channels - start) * readout for start in range(0, o.channels, count)]
-        super().__init__({
+        super().__init__(lambda: {
             "i": In(stream.Signature(data.ArrayLayout(data.ArrayLayout(shape, count), o.lanes * readout))),
             "o": Out(stream.Signature(data.ArrayLayout(data.StructLayout({"sum": shape}), o.lanes))),
         })

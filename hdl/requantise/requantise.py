@@ -59,8 +59,9 @@ class Requantise(Component):
         else:
             self.sums = Readout(shape=sum, count=count, readout=readout, o=o)
         self.scale = Scale(operands={"sum": sum}, o=o, scaling=scaling, steps=steps)
-        words = data.ArrayLayout(data.ArrayLayout(sum, count), o.lanes * readout)
-        super().__init__({"i": In(stream.Signature(words)), "o": Out(o.signature)})
+        super().__init__(lambda: {
+            "i": In(stream.Signature(data.ArrayLayout(data.ArrayLayout(sum, count), o.lanes * readout))),
+            "o": Out(o.signature)})
 
     @property
     def _name(self) -> str:

@@ -11,7 +11,7 @@ from headrace.hdl.base.hierarchy import place, place_copies
 from headrace.hdl.base.output import OutputRegister
 from headrace.hdl.base.rows import RowFormat, counter, table
 from headrace.hdl.lanes.steps import SCALE_STAGES, Steps
-from headrace.hdl.requantise.scale_lane import TOLD, Digits, ScaleLane, Scaling
+from headrace.hdl.requantise.scale_lane import TOLD, ScaleLane, Scaling, digits_of
 from headrace.hdl.storage.rom import Rom, pack
 
 
@@ -44,8 +44,8 @@ class Scale(Component):
     o: stream.Interface
 
     def __init__(self, *, operands: Mapping[str, Shape], o: RowFormat, scaling: Scaling, steps: int) -> None:
-        self.digits, self.format = Digits(scaling, operands, steps), o
-        super().__init__({
+        self.digits, self.format = digits_of(scaling, tuple(operands.items()), steps), o
+        super().__init__(lambda: {
             "i": In(stream.Signature(data.ArrayLayout(self.digits.operand_layout, o.lanes))),
             "o": Out(o.signature),
         })

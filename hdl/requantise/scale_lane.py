@@ -1,8 +1,9 @@
 """The arithmetic that turns one sum into one activation, a digit at a time."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import zip_longest
+from operator import mul
 from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
@@ -21,7 +22,7 @@ TOLD = {"digits": 1, "offset": 1, "exceptions": 1, "guard": 2, "last": 2}
 Scaling = Requantisation | AddRequantisation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Digits:
     """How the product of operands and multipliers is taken apart: digits of the multiplier, lowest first.
 
@@ -91,10 +92,9 @@ class Digits:
     def product_width(self) -> int:
         """Bits of the whole product with its offset."""
         values = []
-        for offset, multipliers in self.constants:
-            values += [offset] + [offset + sum(limit * multiplier for limit, multiplier
-                                               in zip(limits, multipliers, strict=True))
-                                  for limits in zip(*self._limits, strict=True)]
+        for limits in ([0] * len(self.operands), *zip(*self._limits, strict=True)):
+            totals = [offset + sum(map(mul, limits, multipliers)) for offset, multipliers in self.constants]
+            values += [min(totals), max(totals)]
         return signed_width(*values)
 
     @property
@@ -134,6 +134,12 @@ class Digits:
             "step": Out(1),
             "last": Out(1),
         })
+
+
+@lru_cache(maxsize=1 << 12)  # planners try many
+def digits_of(scaling: Scaling, operands: tuple[tuple[str, Shape], ...], allowed: int) -> Digits:
+    """Return how a product is taken apart."""
+    return Digits(scaling, dict(operands), allowed)
 
 
 class ScaleLane(wiring.Component):

@@ -36,7 +36,7 @@ class Serialise(Component):
         self.shape, self.count, self.lanes = shape, count, o.lanes
         # How many there are in each word.
         self.counts = [min(count, o.channels - start) for start in range(0, o.channels, count)]
-        super().__init__({
+        super().__init__(lambda: {
             "i": In(stream.Signature(data.ArrayLayout(data.ArrayLayout(shape, count), o.lanes))),
             "o": Out(stream.Signature(data.ArrayLayout(data.StructLayout({"sum": shape}), o.lanes))),
         })

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from headrace.boards.place_route import Timing, timing, utilisation
-from headrace.gen.planning.fit import Use
 from headrace.gen.ir.errors import HeadraceError
+from headrace.gen.planning.fit import Use
 
 DOMAIN = "$glbnet$pll.clk"
 

@@ -7,7 +7,6 @@ import pytest
 from headrace.gen.estimate import calibrate
 from headrace.gen.estimate.devices import DEVICES, find
 from headrace.gen.estimate.estimate import all_parts, estimate
-from headrace.gen.planning.fit import fit, fits, usage
 from headrace.gen.estimate.mapping import memory, product, shift_register
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
@@ -19,6 +18,7 @@ from headrace.gen.netlist import build
 from headrace.gen.netlist.resources import Resources
 from headrace.gen.netlist.synthesis import synthesise
 from headrace.gen.netlist.target import ECP5, ICE40, NEXUS, TARGETS, XC7, Target
+from headrace.gen.planning.fit import fit, fits, usage
 from headrace.gen.planning.planner import plan
 from headrace.hdl.base.hierarchy import Hierarchy
 from small_models import branches, every_operator
