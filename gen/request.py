@@ -54,6 +54,8 @@ class Request:
         if self.device and self.target not in (None, self.device.target):
             raise HeadraceError(f"--fit {self.device.name} is of target {self.device.target}, "
                                 f"not of --target {self.target}")
+        if self.family is not None:
+            self.family.check_rings(self.means.rings)
         narrowed = {"--fold": self.means.fold is not None, "--keep narrow": self.means.keep == "narrow"}
         for name in filter(narrowed.get, narrowed if self.unroll else ()):
             raise HeadraceError("--unroll full gives each column a lane and each layer its own rows; it does "

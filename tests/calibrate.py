@@ -12,6 +12,7 @@ from typing import Any
 
 from headrace.gen.estimate.calibrate import Sample, fit, samples
 from headrace.gen.estimate.estimate import COEFFICIENTS, all_parts
+from headrace.gen.estimate.price import Prices
 from headrace.gen.importer.load import load
 from headrace.gen.ir.means import Means
 from headrace.gen.kinds import elaborate
@@ -55,7 +56,7 @@ def calibrate(target: Target, jobs: int) -> dict[str, Any]:
             graph = load(file)
             for paired in ([True, False] if target.pairs and rings == REGISTERS else [False]):
                 means = Means(rings=rings, serial=target.serial)
-                planned = plan(graph, cycles=cycles, paired=paired, means=means)
+                planned = plan(graph, cycles=cycles, prices=Prices(target), means=means)
                 netlist = build.netlist(graph, planned)
                 made = synthesise_modules(netlist, target=target, jobs=jobs)
                 parts = all_parts(elaborate.network(graph, planned), rings)

@@ -51,6 +51,8 @@ def every_option(draw: Draw) -> Options:
 def planned(graph: Graph, options: Options) -> Plan:
     """Plan as asked, or as near to it as is small enough to simulate."""
     target = TARGETS[options.target] if options.target else None
+    if target is not None and options.rings == LUTRAM and not target.lut_ram:
+        options = replace(options, rings=BLOCKRAM)
     if options.speed == "unrolled" and info(graph).weights <= MOST_UNROLLED:
         plain = Means(rings=options.rings, pipelined=options.pipelined)
         return Request(unroll=True, target=target, means=plain).plan(graph)

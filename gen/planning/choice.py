@@ -21,7 +21,7 @@ from headrace.hdl.base.rows import RowFormat
 Chosen = dict[str, Option]
 """By the tensor that the layer makes."""
 
-PRICED = 16
+PRICED = 8
 """Ways to unroll the lanes of a layer that are priced, those with the fewest multipliers."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from amaranth import Shape, signed, unsigned
 
+from headrace.gen.estimate.price import Prices
 from headrace.gen.ir.means import Means
 from headrace.gen.kinds import elaborate
 from headrace.gen.netlist.target import find
@@ -123,7 +124,7 @@ def test_whole_network_flat() -> None:
 
 def whole(target: str, *, pipelined: bool = False, flat: bool = False) -> None:
     graph = network()
-    layout = plan(graph, cycles=60, paired=find(target).pairs, means=Means(pipelined=pipelined))
+    layout = plan(graph, cycles=60, prices=Prices(find(target)), means=Means(pipelined=pipelined))
     check({"net": elaborate.axi_top(graph, layout)}, target, flat=flat,
           high={"s_axis_tvalid": 230, "m_axis_tready": 230, "s_axis_tlast": 28, "rst": 0})
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from headrace.gen.estimate.devices import find
+from headrace.gen.estimate.price import Prices
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
@@ -30,13 +31,13 @@ def test_default_and_cycles(graph: Graph) -> None:
 
 def test_target_has_lanes_in_pairs(graph: Graph) -> None:
     made = Request(target=XC7).plan(graph)
-    assert made == plan(graph, paired=True) != plan(graph)
-    assert Request(target=ECP5).plan(graph) == plan(graph)
+    assert made == plan(graph, prices=Prices(XC7)) != plan(graph)
+    assert Request(target=ECP5).plan(graph) == plan(graph, prices=Prices(ECP5))
 
 
 def test_target_has_lanes_that_multiply_bit_by_bit(graph: Graph) -> None:
     made = Request(cycles=100_000, target=ICE40, means=Means(rings=BLOCKRAM)).plan(graph)
-    assert made == plan(graph, cycles=100_000, means=Means(rings=BLOCKRAM, serial=True))
+    assert made == plan(graph, cycles=100_000, prices=Prices(ICE40), means=Means(rings=BLOCKRAM, serial=True))
     assert any(layer.serial for layer in made.layers.values())
     for target in (ECP5, None):  # whoever asks for it without
         other = Request(cycles=100_000, target=target, means=Means(rings=BLOCKRAM, serial=True)).plan(graph)

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from distributed import LocalCluster
 
 from headrace.gen.estimate.estimate import estimate
+from headrace.gen.estimate.price import Prices
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.means import Means
@@ -81,7 +82,7 @@ def test_pair_takes_a_dsp_for_two_products(target: Target, p_in: int, p_out: int
 
 def test_digits_takes_half_the_dsps_for_its_layers(digits: Path) -> None:
     graph = load(digits)
-    layout = plan(graph, paired=True)
+    layout = plan(graph, prices=Prices(XC7))
     assert (layout.multipliers, layout.dsps) == (143, 73)
     requantisers = 24  # of two layers that leave them no time for narrow digits
     assert synthesise(build.netlist(graph, layout), target=XC7).total.dsp == 73 + requantisers

@@ -6,11 +6,13 @@ import onnx
 import pytest
 
 from headrace.gen.cycles import model as cycle_model
+from headrace.gen.estimate.price import Prices
 from headrace.gen.importer.load import load
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
+from headrace.gen.netlist.target import XC7
 from headrace.gen.planning.planner import plan, unrolled
 from headrace.models.mobilenet_v2 import MobileNetV2
 from headrace.sim import inputs, verify
@@ -45,7 +47,7 @@ def check(graph: Graph, layout: Plan, x: np.ndarray) -> verify.Result:
     (100_000, False, Means(rings="blockram", serial=True, pipelined=True))))
 def test_digits(digits: Path, digits_images: Path, budget: int, paired: bool, means: Means) -> None:
     graph = load(digits)
-    layout = plan(graph, cycles=budget, paired=paired, means=means)
+    layout = plan(graph, cycles=budget, prices=Prices(XC7 if paired else None), means=means)
     result = check(graph, layout, inputs.load([digits_images], graph)[:4])
     assert result.cycles_per_frame == layout.cycles_per_frame <= budget
 
