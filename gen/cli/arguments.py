@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from headrace.boards.top import BAUD
 from headrace.gen.estimate.devices import find as device_named
+from headrace.gen.estimate.price import LATENCY
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Keep, Means
@@ -62,6 +63,9 @@ def add_means(parser: ArgumentParser, *, pipeline: bool) -> None:
     parser.add_argument("--pipeline", action=BooleanOptionalAction, default=pipeline,
                         help="registers inside lanes and between layers, for a faster clock (default: "
                              f"{'on' if pipeline else 'off'})")
+    parser.add_argument("--latency-weight", type=weight, default=LATENCY, metavar="X",
+                        help="what it is worth if the first result comes a frame's time earlier, as a part of "
+                             "the whole design's price (default: %(default)s)")
     parser.add_argument("--rings", choices=(REGISTERS, LUTRAM, BLOCKRAM), default=REGISTERS,
                         help="what layers keep rows in (default: registers; lutram: memories of LUTs; "
                              "blockram: block RAM, where a layer of one lane finds its operands by address)")
@@ -80,7 +84,8 @@ def request(options: Namespace) -> Request:
         If they do not go together.
     """
     return Request(cycles=options.cycles, unroll=options.unroll == "full", device=options.fit,
-                   target=target_named(options.target) if options.target else None, means=means(options))
+                   target=target_named(options.target) if options.target else None, means=means(options),
+                   latency=options.latency_weight)
 
 
 def rate(options: Namespace, plan: Plan) -> dict[str, Any]:
@@ -121,6 +126,12 @@ def score(options: Namespace, graph: Graph, x: Any, outputs: Any) -> Any:
 def add_baud(parser: ArgumentParser, text: str) -> None:
     parser.add_argument("--baud", type=positive, default=BAUD, metavar="N",
                         help=f"{text} (default: %(default)s)")
+
+
+def weight(text: str) -> float:
+    if not 0 <= (value := float(text)) < float("inf"):
+        raise ArgumentTypeError(f"must be 0 or more, not {text}")
+    return value
 
 
 def positive(text: str) -> int:

@@ -45,7 +45,8 @@ def _run(options: Namespace) -> int:
     from headrace.boards.bitstream import Settings, bitstream
     graph, board = load(options.model, options.cut), options.board
     planned = Request(cycles=options.cycles, device=board.room if options.fit else None,
-                      target=board.device.target, means=means(options)).plan(graph)
+                      target=board.device.target, means=means(options),
+                      latency=options.latency_weight).plan(graph)
     settings = Settings(clock=options.clock, baud=options.baud, seed=options.seed,
                         nextpnr=tuple(options.nextpnr_args))
     with of_things(f"making a bitstream for {board.title}") as progress:

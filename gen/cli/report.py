@@ -147,13 +147,13 @@ def _board_lines(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def plan_table(table: PlanTable) -> Any:
-    shown = _table("layer", "kind", "lanes", "fold", "P_in x P_out", "multipliers", "DSPs", "ROM",
-                   "requantise", "cycles/row", "use", "busy", "waits", "state bits", "bound", "first beat",
+    shown = _table("layer", "kind", "lanes", "fold", "readout", "P_in x P_out", "multipliers", "DSPs",
+                   "ROM", "requantise", "cycles/row", "use", "busy", "waits", "state bits", "bound", "first beat",
                    left=2)
     for row in table.rows:
         weighs = row.multipliers > 0
         shown.add_row(
-            row.name, row.kind, str(row.lanes), str(row.fold), f"{row.p_in} x {row.p_out}",
+            row.name, row.kind, str(row.lanes), str(row.fold), str(row.readout), f"{row.p_in} x {row.p_out}",
             f"{row.multipliers:,}" if weighs else "", f"{row.dsps:,}" if weighs else "",
             f"{row.rom_depth:,} x {row.rom_width}" if weighs else "", str(row.requantise_steps),
             f"{row.cycles_per_row:,.0f}", f"{row.use:.0%}" if weighs else "", f"{row.busy:.0%}",
@@ -165,7 +165,9 @@ def plan_table(table: PlanTable) -> Any:
         f"{table.use:.1%} in use{', pipelined' if plan.pipelined else ''}",
         f"binding: {table.binding.name}, busy {table.binding.busy:.0%} of the time",
         f"state in rings: {content['state_bits']:,} bits, {content['window_bits']:,} of them rows of "
-        f"windows; at least {content['state_bound']:,} for windows of the same layers, sums and shortcuts")
+        f"windows; at least {content['state_bound']:,} for windows of the same layers, sums and shortcuts; "
+        f"besides, {content['gathered_bits']:,} bits of beats that wait for the rest of their row, and of sums "
+        "on their way out")
 
 
 def with_lines(table: Any, lines: Iterable[str]) -> Any:

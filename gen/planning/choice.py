@@ -63,7 +63,7 @@ class Choice:
         ------
         :exc:`TooFast`
         """
-        return self._choose(each, lambda place, fast: min(fast, key=_multipliers))
+        return self.choose(each, lambda place, fast: min(fast, key=_multipliers))
 
     def cheapest(self, each: int) -> Chosen:
         """Return the options with the lowest price.
@@ -76,19 +76,19 @@ class Choice:
         :exc:`TooFast`
         """
         first = self.prices.coin()
-        draft = self._choose(each, lambda place, fast: self._cheapest(place, fast, first, 0))
+        draft = self.choose(each, lambda place, fast: self._cheapest(place, fast, first, 0))
         total = sum((self._amounts[self._key(self.graph, node, draft)] for node in self.graph.nodes),
                     np.zeros(4))
         coin = self.prices.coin(total)
         cycle = self.prices.latency * float(total @ coin) / each
-        return self._choose(each, lambda place, fast: self._cheapest(place, fast, coin, cycle))
+        return self.choose(each, lambda place, fast: self._cheapest(place, fast, coin, cycle))
 
     def _cheapest(self, place: Place[Node], fast: Sequence[Option], coin: Coin, cycle: float) -> Option:
         """Return the option of the lowest price, if a cycle of delay is worth so much."""
-        return min(self._priced(place, fast), key=lambda option: (
+        return min(self.priced(place, fast), key=lambda option: (
             float(self._amount(place, option) @ coin) + cycle * option.delay, option.layer.multipliers))
 
-    def _priced(self, place: Place[Node], fast: Sequence[Option]) -> Iterator[Option]:
+    def priced(self, place: Place[Node], fast: Sequence[Option]) -> Iterator[Option]:
         """Yield the options of a few ways to unroll lanes, as pairs, too."""
         lanes: set[Any] = set()
         for option in sorted(fast, key=_multipliers):
@@ -128,7 +128,7 @@ class Choice:
                   for name in node.inputs)
         return replace(made[node.output].layer, cycles=0), *before
 
-    def _choose(self, each: int, choose: Any) -> Chosen:
+    def choose(self, each: int, choose: Any) -> Chosen:
         """Return an option for each tensor; ``choose`` takes a place and the options that are fast enough."""
         least_beats: dict[Alike, int] = {}  # rows of these come in fewer beats than that
         while True:

@@ -21,6 +21,7 @@ class LayerRow:
     kind: str
     lanes: int
     fold: int  # columns that each serves
+    readout: int  # columns that each requantiser serves
     p_in: int
     p_out: int
     multipliers: int
@@ -35,6 +36,7 @@ class LayerRow:
     state_bits: int  # kept in rings: windows, landing rows, unfinished and finished sums, shortcuts
     window_bits: int  # those of them that are rows of a window, but for the newest, which are in use
     state_bound: int  # what any machine keeps that reads a row once: K - S rows, a row of sums, of a shortcut
+    gathered_bits: int  # besides: beats that wait for the rest of their row, sums that are read out
     latency: int  # cycles from the first input of the network to the first beat of its output
 
 
@@ -62,6 +64,7 @@ class PlanTable:
                 "state_bits": sum(row.state_bits for row in self.rows),
                 "window_bits": sum(row.window_bits for row in self.rows),
                 "state_bound": sum(row.state_bound for row in self.rows),
+                "gathered_bits": sum(row.gathered_bits for row in self.rows),
                 "layers": [asdict(row) for row in self.rows]}
 
 
@@ -78,13 +81,13 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
             planned = plan.layers[node.name]
             rom, state = layer.rom or RomShape(0, 0), layer.state()
             yield LayerRow(
-                name=node.name, kind=planned.kind, lanes=planned.lanes, fold=planned.fold, p_in=planned.p_in,
+                name=node.name, kind=planned.kind, lanes=planned.lanes, fold=planned.fold, readout=planned.readout, p_in=planned.p_in,
                 p_out=planned.p_out, multipliers=planned.multipliers, dsps=planned.dsps, rom_depth=rom.depth,
                 rom_width=rom.width, requantise_steps=planned.requantise_steps,
                 cycles_per_row=frame / graph.tensors[node.output].height,
                 use=products[node.name] * layer.steps_per_product / (planned.multipliers * frame)
                 if planned.multipliers else 0.0,
                 busy=planned.cycles / frame, waits=timing.waits[node.name], state_bits=state.kept,
-                window_bits=state.window, state_bound=state.least, latency=timing.cycles[node.name][0])
+                window_bits=state.window, state_bound=state.least, gathered_bits=layer.gathers, latency=timing.cycles[node.name][0])
 
     return PlanTable(plan, tuple(rows()))

@@ -15,6 +15,7 @@ class Control:
     tables: int = 0
     state: int = 0
     features: Mapping[str, float] = field(default_factory=dict)
+    gathers: int = 0  # of the state: beats that wait for the rest of their row, sums that are read out
 
     @property
     def bits(self) -> int:
@@ -55,10 +56,12 @@ class Part:
     in_memory: bool = False  # the ring
     memory: tuple[int, int] | None = None  # words and bits per word of a block RAM that is written
     block: bool = False  # the ROM is in block RAM however small
+    gathers: int = 0  # of the state: beats that wait for the rest of their row, sums that are read out
 
 
 def controlled(module: str, made: Control) -> Part:
-    return Part(module=module, kind=made.kind, state=made.bits, features=made.amounts)
+    return Part(module=module, kind=made.kind, state=made.bits, features=made.amounts,
+                gathers=made.gathers)
 
 
 def ring_parts(module: str, word: int, columns: int, depth: int, copies: int = 1) -> Iterator[Part]:

@@ -107,7 +107,7 @@ def collect_part(x: RowFormat, places: int, words: int) -> Part:
     """What :class:`Collect` costs."""
     bits, places = x.lanes * x.shape.width, places * x.fold
     return controlled("collect", Control(
-        "collect", counters=(places, words), state=bits * (2 * places - 1) + 1, features={"places": places}))
+        "collect", counters=(places, words), state=bits * (2 * places - 1) + 1, gathers=bits * (2 * places - 1), features={"places": places}))
 
 
 def collected(groups: Sequence[PassingGroup], x: RowFormat) -> tuple[list[tuple[bool, ...]], int]:

@@ -73,8 +73,12 @@ class Landing:
 
     def state(self) -> int:
         """Return the bits of registers besides rings and counters."""
-        early = self.format.lanes * self.format.shape.width * (self.beats - 1)
-        return self.slots * self.banks + (2 if self.banks > 1 else 0) + early
+        return self.slots * self.banks + (2 if self.banks > 1 else 0) + self.gathers
+
+    @property
+    def gathers(self) -> int:
+        """Bits of the beats that wait for the rest of their word."""
+        return self.format.lanes * self.format.shape.width * (self.beats - 1)
 
     def modules(self) -> Iterator[Part]:
         yield from ring_parts("landing", self.side * self.format.shape.width, len(self.columns), self.words,

@@ -89,6 +89,12 @@ class Layer(Portable, ABC):
                         else dict(ring=(width * columns, depth), in_memory=True)))
             yield part
 
+    @final
+    @property
+    def gathers(self) -> int:
+        """Bits besides :py:`state` in which beats wait for the rest of their row, and sums to be read out."""
+        return sum(part.gathers * part.copies for part in (self.own_part(), *self.modules(REGISTERS)))
+
     def own_part(self) -> Part:
         """Return what its own module costs."""
         return controlled("", self.control())

@@ -114,7 +114,7 @@ class OutputStationary(Requantised):
         if o.pipelined:
             state += told_stages(self.rom.width, constant=self.rom.depth == 1)
         return Control("output-stationary", [*landing.counters(), *self.turns.counters()],
-                       tables=len(groups) * masked, state=state, features={
+                       tables=len(groups) * masked, state=state, gathers=landing.gathers, features={
             "enter": bits * kernel, "bank": bits * landing.slots * (landing.banks - 1), "mask": bits * masked,
             "served": served(o.fold, self.hold.reached(o.lanes), kernel * landing.side * i.shape.width)})
 
