@@ -64,8 +64,8 @@ def add_means(parser: ArgumentParser, *, pipeline: bool) -> None:
                         help="registers inside lanes and between layers, for a faster clock (default: "
                              f"{'on' if pipeline else 'off'})")
     parser.add_argument("--latency-weight", type=weight, default=LATENCY, metavar="X",
-                        help="what it is worth if the first result comes a frame's time earlier, as a part of "
-                             "the whole design's price (default: %(default)s)")
+                        help="what it is worth if the first result comes a frame's time earlier, as a part "
+                             "of the whole design's price (default: %(default)s)")
     parser.add_argument("--rings", choices=(REGISTERS, LUTRAM, BLOCKRAM), default=REGISTERS,
                         help="what layers keep rows in (default: registers; lutram: memories of LUTs; "
                              "blockram: block RAM, where a layer of one lane finds its operands by address)")

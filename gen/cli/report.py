@@ -147,8 +147,8 @@ def _board_lines(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def plan_table(table: PlanTable) -> Any:
-    shown = _table("layer", "kind", "lanes", "fold", "readout", "P_in x P_out", "multipliers", "DSPs",
-                   "ROM", "requantise", "cycles/row", "use", "busy", "waits", "state bits", "bound", "first beat",
+    shown = _table("layer", "kind", "lanes", "fold", "readout", "P_in x P_out", "multipliers", "DSPs", "ROM",
+                   "requantise", "cycles/row", "use", "busy", "waits", "state bits", "bound", "first beat",
                    left=2)
     for row in table.rows:
         weighs = row.multipliers > 0
@@ -166,8 +166,8 @@ def plan_table(table: PlanTable) -> Any:
         f"binding: {table.binding.name}, busy {table.binding.busy:.0%} of the time",
         f"state in rings: {content['state_bits']:,} bits, {content['window_bits']:,} of them rows of "
         f"windows; at least {content['state_bound']:,} for windows of the same layers, sums and shortcuts; "
-        f"besides, {content['gathered_bits']:,} bits of beats that wait for the rest of their row, and of sums "
-        "on their way out")
+        f"besides, {content['gathered_bits']:,} bits of beats that wait for the rest of their row, and of "
+        "sums on their way out")
 
 
 def with_lines(table: Any, lines: Iterable[str]) -> Any:

@@ -81,13 +81,15 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
             planned = plan.layers[node.name]
             rom, state = layer.rom or RomShape(0, 0), layer.state()
             yield LayerRow(
-                name=node.name, kind=planned.kind, lanes=planned.lanes, fold=planned.fold, readout=planned.readout, p_in=planned.p_in,
-                p_out=planned.p_out, multipliers=planned.multipliers, dsps=planned.dsps, rom_depth=rom.depth,
+                name=node.name, kind=planned.kind, lanes=planned.lanes, fold=planned.fold,
+                readout=planned.readout, p_in=planned.p_in, p_out=planned.p_out,
+                multipliers=planned.multipliers, dsps=planned.dsps, rom_depth=rom.depth,
                 rom_width=rom.width, requantise_steps=planned.requantise_steps,
                 cycles_per_row=frame / graph.tensors[node.output].height,
                 use=products[node.name] * layer.steps_per_product / (planned.multipliers * frame)
                 if planned.multipliers else 0.0,
                 busy=planned.cycles / frame, waits=timing.waits[node.name], state_bits=state.kept,
-                window_bits=state.window, state_bound=state.least, gathered_bits=layer.gathers, latency=timing.cycles[node.name][0])
+                window_bits=state.window, state_bound=state.least,
+                gathered_bits=layer.gathers, latency=timing.cycles[node.name][0])
 
     return PlanTable(plan, tuple(rows()))

@@ -106,8 +106,9 @@ def collecting(i: Channel, o: Channel, format: RowFormat, takes: Sequence[Sequen
 def collect_part(x: RowFormat, places: int, words: int) -> Part:
     """What :class:`Collect` costs."""
     bits, places = x.lanes * x.shape.width, places * x.fold
-    return controlled("collect", Control(
-        "collect", counters=(places, words), state=bits * (2 * places - 1) + 1, gathers=bits * (2 * places - 1), features={"places": places}))
+    held = bits * (2 * places - 1)
+    return controlled("collect", Control("collect", counters=(places, words), state=held + 1, gathers=held,
+                                         features={"places": places}))
 
 
 def collected(groups: Sequence[PassingGroup], x: RowFormat) -> tuple[list[tuple[bool, ...]], int]:

@@ -132,4 +132,5 @@ class Readout(Component):
         counters = (self.depth, len(self.counts)) if self.ragged else (self.depth,)
         yield controlled(module, Control("readout", counters=counters, state=2 + self.ragged))
         yield Part(module=f"{module}__column", kind="readout-column", copies=self.lanes,
-                   state=self.depth * width, gathers=self.depth * width, features={"bits": (self.depth - 1) * width})
+                   state=self.depth * width, gathers=self.depth * width,
+                   features={"bits": (self.depth - 1) * width})

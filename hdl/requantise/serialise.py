@@ -72,5 +72,5 @@ class Serialise(Component):
         bits = self.lanes * self.shape.width
         ragged = len(self.counts) if self.counts[-1] < self.count else 1
         yield controlled(module, Control(
-            "serialise", counters=(self.count, ragged), state=bits * self.count + 1, gathers=bits * self.count,
-            features={"bits": bits * (self.count - 1)}))
+            "serialise", counters=(self.count, ragged), state=bits * self.count + 1,
+            gathers=bits * self.count, features={"bits": bits * (self.count - 1)}))
