@@ -7,7 +7,7 @@ import numpy as np
 
 from headrace.gen.estimate.price import Amounts, Coin, Prices
 from headrace.gen.ir.errors import HeadraceError
-from headrace.gen.ir.graph import Conv, Graph, Node, Tensor
+from headrace.gen.ir.graph import Conv, Graph, Node, Tensor, Window
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds import elaborate, registry
@@ -20,6 +20,12 @@ from headrace.hdl.base.rows import RowFormat
 
 Chosen = dict[str, Option]
 """By the tensor that the layer makes."""
+
+PORTS = 1 << 16
+"""Bits that come into a module: Amaranth's netlist counts no further."""
+
+WEIGHT, SUM = 9, 32
+"""Bits of the widest."""
 
 PRICED = 8
 """Ways to unroll the lanes of a layer that are priced, those with the fewest multipliers."""
@@ -140,6 +146,9 @@ class Choice:
                 held[node.name] = self._rows(node, made, held)
                 place = Place(self.graph, node, each, made, held[node.name], folds, self.most, self.means)
                 possible = list(options(place))
+                if not possible:
+                    raise HeadraceError(f"layer {node.name} has too large a window: its modules would have "
+                                        f"{PORTS:,} bits of inputs or more, which netlists cannot")
                 fast = [option for option in possible if option.layer.cycles <= each]
                 if not fast and max(folds) > 1:
                     least_beats[alike] = max(folds)
@@ -175,7 +184,18 @@ class Choice:
 def options(place: Place[Any]) -> Iterator[Option]:
     """Yield the options of every kind that a node can be."""
     for kind in registry.serving(place.node, place.graph, place.means):
-        yield from kind.options(place)
+        yield from (option for option in kind.options(place) if _ports(place, option.layer) < PORTS)
+
+
+def _ports(place: Place[Any], layer: LayerPlan) -> int:
+    """Return a bound of the bits that come into any module of a layer, where that may be many."""
+    if not layer.multiplies:
+        return 0
+    window: Window = place.node.window
+    side = max(1, layer.p_in // window.taps)  # channels of a word
+    lane = 2 * 8 * side * window.taps + WEIGHT * layer.p_in * layer.p_out
+    columns = place.x.width if side == place.x.channels else 1  # of a module of the window
+    return max(lane, columns * side * window.kernel[0] * 8, layer.lanes * layer.p_out * SUM)
 
 
 def _multipliers(option: Option) -> tuple[int, ...]:
