@@ -13,7 +13,7 @@ from headrace.hdl.area.part import Part
 TYPICAL = XC7
 """The family whose prices count where none is named, or there is no estimate of the one that is."""
 
-LATENCY = 0.3
+LATENCY = 0.35
 """Of a design's price: what it is worth if the first result comes one frame's time earlier."""
 
 Amounts = npt.NDArray[np.float64]

@@ -72,7 +72,11 @@ class Choice:
         return self.choose(each, lambda place, fast: min(fast, key=_multipliers))
 
     def cheapest(self, each: int) -> Chosen:
-        """Return the options with the lowest price.
+        """Return the options with the lowest price."""
+        return self.bargain(each)[0]
+
+    def bargain(self, each: int) -> tuple[Chosen, float]:
+        """Return the options with the lowest price, and that.
 
         Resources have their price by how scarce they are in the network that is cheapest if all are worth
         what they are of the device; the price of that network says what latency is worth.
@@ -87,7 +91,9 @@ class Choice:
                     np.zeros(4))
         coin = self.prices.coin(total)
         cycle = self.prices.latency * float(total @ coin) / each
-        return self.choose(each, lambda place, fast: self._cheapest(place, fast, coin, cycle))
+        made = self.choose(each, lambda place, fast: self._cheapest(place, fast, coin, cycle))
+        return made, sum(float(self._amounts[self._key(self.graph, node, made)] @ coin)
+                         + cycle * made[node.output].delay for node in self.graph.nodes)
 
     def _cheapest(self, place: Place[Node], fast: Sequence[Option], coin: Coin, cycle: float) -> Option:
         """Return the option of the lowest price, if a cycle of delay is worth so much."""

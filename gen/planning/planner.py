@@ -7,7 +7,8 @@ allowed, because layers make each other wait, all of them are planned for fewer 
 """
 from contextlib import suppress
 from dataclasses import replace
-from math import ceil
+from functools import partial
+from math import ceil, inf
 
 from headrace.gen.cycles import model as cycle_model
 from headrace.gen.estimate.price import Prices
@@ -23,6 +24,7 @@ from headrace.hdl.base.platform import REGISTERS
 _FRAMES = 4  # the cycle model is asked for; the last ones come steadily
 _LEAST = 0.5  # of the cycles allowed are what layers are planned for
 _STEPS = 64  # of a number of cycles that does not suffice: the first step to a larger one is one of them
+_NEAR = 998  # thousandths of the cycles allowed: all of them, but for what layers wait for each other
 _CLOSE = range(995, 945, -5)  # thousandths of the cycles allowed, if multipliers are used better
 
 
@@ -89,6 +91,7 @@ def try_plan(graph: Graph, cycles: int | None, prices: Prices, means: Means) -> 
             closer = _multipliers(choice.fewest(fewer))
             if closer * fewer < multipliers * each:
                 each, multipliers = fewer, closer
+    each = min({each, max(1, budget * _NEAR // 1000)}, key=partial(_price, choice))
     best = attempt = _timed(graph, budget, choice.cheapest(each), means)
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
@@ -120,6 +123,12 @@ def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False, rin
         layer = replace(option.layer, paired=paired and pairs(graph, node))
         made[node.output] = replace(option, layer=layer)
     return _timed(graph, None, made, means)
+
+
+def _price(choice: Choice, each: int) -> float:
+    with suppress(TooFast):
+        return choice.bargain(each)[1]
+    return inf
 
 
 def _multipliers(made: Chosen) -> int:
