@@ -8,6 +8,7 @@ from headrace.gen.estimate.estimate import estimate
 from headrace.gen.ir.graph import Lookup
 from headrace.gen.ir.means import Means
 from headrace.gen.kinds import elaborate, registry
+from headrace.gen.netlist.target import ECP5
 from headrace.gen.planning.planner import plan
 from headrace.hdl.base.hierarchy import Hierarchy
 from headrace.sim import verify
@@ -46,7 +47,7 @@ def test_a_kind_is_an_entry_in_the_registry(monkeypatch: pytest.MonkeyPatch, pip
     hierarchy = Hierarchy()
     hierarchy.build(toy, name="toy")
     assert hierarchy.modules.keys() == {"toy"}
-    assert estimate(graph, layout, target="ecp5").layers["lookup1"].ff == 4 * 8 + 1
+    assert estimate(graph, layout, target=ECP5).layers["lookup1"].ff == 4 * 8 + 1
 
 
 def test_a_kind_that_lacks_something_cannot_be_made() -> None:
