@@ -118,7 +118,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_inputs_that_the_part_does_not_need(tmp_path: Path) -> None:
-    path = Path(__file__).parents[1] / "data" / "two_inputs.onnx"
+    path = Path(__file__).parents[2] / "data" / "two_inputs.onnx"
     graph = assert_exact(path, cut="t_5_q")
     assert graph.input == "t_1_q" and len(graph.nodes) == 1
     assert message(path) == "2 graph inputs; networks with one are supported"
