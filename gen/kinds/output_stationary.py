@@ -39,7 +39,7 @@ class OutputStationaryKind(DenseKind):
                 steps = place.steps(max(span // p_out, min(possible, SLOWEST // 2)))
                 row = sweeps * max(span, p_out * steps)
                 # With one bank rows land once the first sweep has taken those before.
-                lands = span + min(held.kernel[0], held.stride[0]) * place.spread
+                lands = span + held.enters * place.spread
                 banks = 2 if x.height > 1 and lands > max(row, place.budget // emits) else 1
                 pace = tuple(row * made for made in rows)
                 pace = (fill + pace[0], *pace[1:])
