@@ -19,6 +19,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from headrace.gen.importer.load import MAX_ELEMENTS, load
+from headrace.gen.importer.passes import sizes
 from headrace.gen.importer.passes.simplify import simplify
 from headrace.gen.importer.source import file as onnx_file
 from headrace.gen.importer.source.file import quote, type_name
@@ -77,7 +78,7 @@ class Summary:
 
 
 class FloatModel:
-    """A float network with one input whose only unknown size may be the batch, which becomes 1.
+    """A float network with one input, of which open sizes are as :py:`sizes.fix()` says.
 
     Raises
     ------
@@ -85,7 +86,7 @@ class FloatModel:
         If the file is damaged, quantised already, or its input is not supported.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shape: sizes.Given = None) -> None:
         self.path = path
         self.proto = onnx_file.read(path)
         graph = self.proto.graph
@@ -101,18 +102,17 @@ class FloatModel:
         tensor = source.type.tensor_type
         if tensor.elem_type != onnx.TensorProto.FLOAT:
             raise HeadraceError(f"{where} is of {type_name(tensor.elem_type)}; float is supported")
-        dims = tensor.shape.dim
-        fixed = all(dim.dim_value > 0 for dim in dims[1:])
-        if len(dims) not in (2, 4) or not fixed or dims[0].dim_value not in (0, 1):
-            text = ", ".join(quote(dim.dim_param or str(dim.dim_value))[1:-1] for dim in dims[:9])
-            raise HeadraceError(f"{where} has shape ({text}); four or two sizes are supported, all of them "
-                                "fixed but the batch, which becomes 1")
+        self.proto = sizes.fix(self.proto, path, shape)
+        (source,) = (value for value in self.proto.graph.input if value.name not in constants)
+        found = [int(dim.dim_value) for dim in source.type.tensor_type.shape.dim]
+        if len(found) not in sizes.RANKS or min(found) < 1:
+            raise HeadraceError(f"{where} has shape {sizes.describe(source)}; "
+                                "four or two sizes are supported")
         self.name: str = source.name
-        self.shape = tuple(int(dim.dim_value) for dim in dims[1:])
-        for value in (source, *graph.output):
-            if value.type.tensor_type.shape.dim:
-                value.type.tensor_type.shape.dim[0].dim_value = 1
-        del graph.value_info[:]  # may speak of the batch
+        self.shape = tuple(found[1:])
+        for value in self.proto.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        del self.proto.graph.value_info[:]  # may speak of the batch
 
     def quantise(self, samples: Samples, options: Options, target: Path) -> Summary:
         """Quantise with `samples`, (N, *shape), as calibration data, and write ``target``.
@@ -160,17 +160,17 @@ class FloatModel:
     def _check_sizes(self, model: onnx.ModelProto) -> None:
         """Refuse what would fill the memory, before anything is carried out."""
         graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-        sizes = {value.name: prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        known = {value.name: prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
                  for value in (*graph.value_info, *graph.output) if value.type.tensor_type.HasField("shape")}
         for node in graph.node:
             for name in filter(None, node.output):
-                size, at = sizes.get(name, 0), OnnxNode(node, file=str(self.path))
+                size, at = known.get(name, 0), OnnxNode(node, file=str(self.path))
                 if size < 1:
                     raise at.error("its output has an unknown size; operators of ONNX with fixed sizes are "
                                    "supported")
                 if size > MAX_ELEMENTS:
                     raise at.error(f"its output has {size} elements; up to {MAX_ELEMENTS} are supported")
-        if (total := sum(sizes.values())) > MAX_TOTAL:
+        if (total := sum(known.values())) > MAX_TOTAL:
             raise HeadraceError(f"{self.path}: {total} elements in all tensors; "
                                 f"up to {MAX_TOTAL} are supported")
 

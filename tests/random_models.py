@@ -20,6 +20,7 @@ class _Builder:
         self.network = network
         self.model = QOperatorModel() if network.operators else QdqModel()
         self.rng = np.random.default_rng(network.seed)
+        self.forms = np.random.default_rng((network.seed, 1))  # of the file, which change no layer
         self.least = np.iinfo(network.dtype).min
         self.count = 0
 
@@ -31,6 +32,9 @@ class _Builder:
             shape = layer.output(shape)
         vector = any(layer.kind == "gemm" for layer in network.layers)
         self.model.output(x, shape[:1] if vector else shape)
+        if self.forms.random() < 0.5:
+            for value in (*self.model.inputs, *self.model.outputs):
+                value.type.tensor_type.shape.dim[0].dim_param = "batch"
         return self.model
 
     def q(self, scale: float, layer: Layer | Network) -> Q:

@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto
 
 from headrace.gen.importer.operators import OPERATORS
+from headrace.gen.importer.passes import sizes
 from headrace.gen.importer.passes.normalise import normalise
 from headrace.gen.importer.source import cut as onnx_cut
 from headrace.gen.importer.source import file as onnx_file
@@ -39,12 +40,14 @@ MAX_ELEMENTS = 1 << 26  # of an activation tensor
 MAX_SIDE = 1 << 12  # of an image, in pixels
 
 
-def load(path: str | PathLike[str], cut: str | None = None) -> Graph:
+def load(path: str | PathLike[str], cut: str | None = None,
+         shape: sizes.Given = None) -> Graph:
     """Import a quantised network, in a form that :mod:`headrace.gen.importer.passes.normalise` knows.
 
     Tensors keep the ONNX name of the quantised tensor, so that ONNX Runtime can be asked for it.
     The network ends at the tensor ``cut``, if there is one, and else where :py:`onnx_cut.cut()` says.
     What does not contribute to that is left out. The result passes :py:`Graph.verify()`.
+    ``shape`` gives the sizes of the input that the file leaves open, (C, H, W) or (N).
 
     Raises
     ------
@@ -53,7 +56,7 @@ def load(path: str | PathLike[str], cut: str | None = None) -> Graph:
     """
     path = Path(path)
     model, host = onnx_cut.cut(onnx_file.read(path), path, cut)
-    graph = replace(_Importer(path, normalise(model, path).graph).run(), host=host)
+    graph = replace(_Importer(path, normalise(sizes.fix(model, path, shape), path).graph).run(), host=host)
     try:
         reach.find(graph)
     except HeadraceError as error:
@@ -119,13 +122,10 @@ class _Importer:
         if type not in (TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8):
             raise HeadraceError(f"{where} is of {type_name(type)}; "
                                 "float, int8 and uint8 are supported")
-        supported = "(1, C, H, W) and (1, N) with fixed sizes are supported"
-        dims = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
-                for dim in value.type.tensor_type.shape.dim]
-        shape: list[int] = [dim for dim in dims if isinstance(dim, int) and dim > 0]
-        if len(shape) < len(dims) or len(dims) not in (2, 4) or shape[0] != 1:
-            text = ", ".join(quote(str(dim))[1:-1] for dim in dims[:9])
-            raise HeadraceError(f"{where} has shape ({text}); {supported}")
+        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if len(shape) not in sizes.RANKS or min(shape) < 1:
+            raise HeadraceError(f"{where} has shape {sizes.describe(value)}; "
+                                "(1, C, H, W) and (1, N) are supported")
         return GraphInput(value.name, tuple(shape[1:]), type)
 
     def visit(self, node: OnnxNode) -> None:

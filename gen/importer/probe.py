@@ -8,6 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace.gen.importer.passes.normalise import judged
+from headrace.gen.importer.passes.sizes import fix
 from headrace.gen.importer.source import cut as onnx_cut
 from headrace.gen.importer.source import file as onnx_file
 from headrace.gen.ir.graph import Graph
@@ -35,7 +36,8 @@ def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:
     behind the QuantizeLinear, where it limits integers: rounding is monotonic, so the network
     stays the same.
     """
-    model = judged(onnx_cut.cut(onnx_file.read(path), path, cut)[0], path)
+    given = fix(onnx_cut.cut(onnx_file.read(path), path, cut)[0], path, graph.tensors[graph.input].shape)
+    model = judged(given, path)
     made = {name for node in model.graph.node for name in node.output}
     names = [name for name in graph.tensors if name in made and name != graph.input]
     limited = []

@@ -121,13 +121,31 @@ def test_sizes_are_known_and_bounded(capsys: pytest.CaptureFixture[str], tmp_pat
         f"float.onnx: Pad 'stem_pad': its output has {3 * 8204 ** 2} elements; up to 67108864 are supported")
 
 
-@pytest.mark.parametrize("shape", [("N", 3, "h", 12), (2, 3, 12, 12), (1, 3, 12)])
-def test_wrong_shapes(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: tuple[Any, ...]) -> None:
+@pytest.mark.parametrize(("shape", "expected"), [
+    ((2, 3, 12, 12), ("a batch of 1, or one of any size, is supported: hardware takes frames one by one, so "
+                     "export the network with such a batch")),
+    ((1, 3, 12), "four or two sizes are supported"),
+    (("N", 3, "h", 8), "(3, 12, 12) does not fit it")])
+def test_wrong_shapes(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: tuple[Any, ...],
+                      expected: str) -> None:
     model = FloatModel("torchvision").mobilenet()
     model.input = helper.make_tensor_value_info("x", 1, shape)
     assert refused(capsys, tmp_path, model) == (
-        f"float.onnx: input 'x' has shape ({', '.join(map(str, shape))}); four or two sizes are supported, "
-        "all of them fixed but the batch, which becomes 1")
+        f"float.onnx: input 'x' has shape ({', '.join(map(str, shape))}); {expected}")
+
+
+@pytest.mark.parametrize("shape", [("N", 3, "h", "w"), (None, 3, None, 12)])
+@pytest.mark.parametrize("given", [[], ["--shape", 3, 12, 12]])
+def test_open_sizes(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: tuple[Any, ...],
+                    given: list[object]) -> None:
+    """They are those of the calibration data, or as told; the file written has them."""
+    model = FloatModel("torchvision").mobilenet()
+    model.input = helper.make_tensor_value_info("x", 1, shape)
+    code, _, err = run(capsys, model.save(tmp_path / "float.onnx"), "--calibration",
+                       data(tmp_path, 4, 3, 12, 12), "-o", tmp_path / "out.onnx", *given)
+    assert (code, err) == (0, "")
+    graph = load(tmp_path / "out.onnx")
+    assert graph.tensors[graph.input].shape == (3, 12, 12)
 
 
 def test_wrong_type(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

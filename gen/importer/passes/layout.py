@@ -35,7 +35,7 @@ def transpose(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     if not any(node.op_type == "Transpose" for node in model.graph.node):
         return model
     layout = _Layout(Rewrite(model, path))
-    nhwc = _nhwc_input(model)
+    nhwc = nhwc_input(model)
     if nhwc:
         layout.views[nhwc] = nhwc, _TO_NHWC
     for node in layout.rewrite:
@@ -51,7 +51,7 @@ def transpose(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     return result
 
 
-def _nhwc_input(model: onnx.ModelProto) -> str:
+def nhwc_input(model: onnx.ModelProto) -> str:
     """The input of four dimensions that is transposed to N x C x H x W, or else nothing."""
     constants = {tensor.name for tensor in model.graph.initializer}  # which may be called inputs too
     sources = {value.name: value.name for value in model.graph.input
