@@ -2,7 +2,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -29,11 +29,13 @@ class QdqModel:
     """Each method adds an operator with its Q/DQ nodes and returns the name of its real-valued output.
 
     The quantised tensor behind ``NAME`` is called ``NAME_q``. Nodes, initialisers and outputs are
-    plain lists, which a test may spoil before it saves the model.
+    plain lists, which a test may spoil before it saves the model. ``weights`` says how they are written: as
+    integers, as these behind a Clip, or as real numbers behind a QuantizeLinear.
     """
 
-    def __init__(self, *, opset: int = 13) -> None:
+    def __init__(self, *, opset: int = 13, weights: Literal["", "Clip", "QuantizeLinear"] = "") -> None:
         self.opset = opset
+        self.weights = weights
         self.nodes: list[onnx.NodeProto] = []
         self.initialisers: list[onnx.TensorProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
@@ -103,8 +105,28 @@ class QdqModel:
         parameters = self.parameters(name, scale, np.broadcast_to(zero_point, scale.shape),
                                      values.dtype)
         attributes = {"axis": axis} if scale.ndim else {}
-        return self.node("DequantizeLinear", [self.constant(f"{name}_q", values), *parameters],
-                         name, **attributes)
+        if self.weights and values.dtype.itemsize == 1:
+            integers = self._computed(f"{name}_q", values, parameters, attributes)
+        else:
+            integers = self.constant(f"{name}_q", values)
+        return self.node("DequantizeLinear", [integers, *parameters], name, **attributes)
+
+    def _computed(self, name: str, values: np.ndarray, parameters: Sequence[str], attributes: dict[str, int],
+                  ) -> str:
+        """A node that makes the constant ``values``."""
+        if self.weights == "Clip":  # of what has greater values, which it limits
+            limits = [self.constant(f"{name}_{end}", limit)
+                      for end, limit in (("lo", values.min()), ("hi", values.max()))]
+            wide = np.where(values == values.max(), np.iinfo(values.dtype).max, values)
+            return self.node("Clip", [self.constant(f"{name}_wide", wide), *limits], name)
+        along = [1] * values.ndim
+        along[attributes.get("axis", 0)] = -1
+        scale, zero = (numpy_helper.to_array(tensor).reshape(along if attributes else ())
+                       for name in parameters for tensor in self.initialisers if tensor.name == name)
+        near = np.random.default_rng(values.size).uniform(-0.45, 0.45, values.shape)
+        real = (values.astype(np.float32) - zero + near) * scale
+        return self.node("QuantizeLinear", [self.constant(f"{name}_real", real.astype(np.float32)),
+                                            *parameters], name, **attributes)
 
     def parameters(self, name: str, scale: Any, zero_point: Any, dtype: Any) -> tuple[str, str]:
         return (self.constant(f"{name}_scale", np.asarray(scale, np.float32)),

@@ -18,9 +18,10 @@ def save(network: Network, path: Path) -> Path:
 class _Builder:
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.model = QOperatorModel() if network.operators else QdqModel()
         self.rng = np.random.default_rng(network.seed)
         self.forms = np.random.default_rng((network.seed, 1))  # of the file, which change no layer
+        weights = ("", "Clip", "QuantizeLinear")[self.forms.integers(3)]
+        self.model = QOperatorModel() if network.operators else QdqModel(weights=weights)
         self.least = np.iinfo(network.dtype).min
         self.count = 0
 
@@ -52,6 +53,9 @@ class _Builder:
         match layer.kind:
             case "dense" | "depthwise" | "gemm":
                 return self.conv(layer, x, shape, name)
+            case "max" if self.bare(layer):
+                self.model.quantisations[name] = q  # what follows reads it unquantised
+                return self.model.node("MaxPool", [x], name, **window)
             case "max":
                 return self.model.operator("MaxPool", [x], q, name=name, **window)
             case "average":
@@ -75,6 +79,11 @@ class _Builder:
             return self.model.operator("Concat", others, made, name=name, axis=1)
         made = q if layer.keep else self.q(self.scale(q.scale + first.scale), layer)
         return self.model.operator("Add", [*others, x] if layer.swap else [x, *others], made, name=name)
+
+    def bare(self, layer: Layer) -> bool:
+        """Whether an operator gets no QuantizeLinear, if it can do without."""
+        network = self.network
+        return not network.operators and layer is not network.layers[-1] and self.forms.random() < 0.5
 
     def chain(self, body: tuple[Layer, ...], x: str, shape: Shape) -> str:
         for layer in body:

@@ -141,8 +141,9 @@ def assign(name: str, values: object) -> Callable[[QdqModel], None]:
       "a constant is supported")),
     (rewire("b_q", 2, "a_w_q"), "QuantizeLinear 'b_q': has 1 scales but 16 zero points"),
     (rewire("b_q", 0, "a_w_q"),
-     ("QuantizeLinear 'b_q': its input is a constant of int8; "
-      "float activations are supported")),
+     ("Add 'y': its input 1 is a quantised constant; two quantised tensors are supported, and a bias in "
+      "front of its MatMul's QuantizeLinear or in its Conv or Gemm, where onnxruntime's quant_pre_process "
+      "puts it")),
     (rewire("b_dq", 0, "b_raw"),
      ("DequantizeLinear 'b_dq': its input is the unquantised result of "
       "Conv; quantised tensors and constants are supported")),
