@@ -54,7 +54,9 @@ class QdqModel:
              clip: str | tuple[float, float] | None = None, operator: str = "Conv",
              axis: int = 0, **attributes: Any) -> str:
         inputs = [x, self.weight(f"{name}_w", weight, scale, zero_point, axis)]
-        if bias is not None:
+        if bias is not None and bias.dtype == np.float32:
+            inputs.append(self.constant(f"{name}_b", bias))
+        elif bias is not None:
             bias_scale = np.float32(self.quantisations[x].scale) * np.asarray(scale, np.float32)
             inputs.append(self.weight(f"{name}_b", bias.astype(np.int32), bias_scale, 0, 0))
         return self.operator(operator, inputs, q, name=name, clip=clip, **attributes)

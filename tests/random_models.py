@@ -108,6 +108,10 @@ class _Builder:
         options: dict[str, Any] = dict(
             scale=scales if layer.per_channel else float(scales[0]), zero_point=zero, name=name, clip=None,
             bias=rng.integers(-99 * half, 99 * half, layer.outputs) if layer.bias else None)
+        if layer.bias and not self.network.operators and self.forms.random() < 0.5:
+            unit = np.float32(q.scale) * np.asarray(options["scale"], np.float32)
+            off = self.forms.uniform(-0.5, 0.5, layer.outputs)
+            options["bias"] = ((options["bias"] + off) * unit).astype(np.float32)
         if layer.clip:
             options["clip"] = "Relu" if layer.clip == "Relu" else (0.0, 60 * made.scale)
         if layer.kind == "gemm":

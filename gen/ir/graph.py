@@ -63,6 +63,7 @@ class Conv:
     groups: int
     lo: int  # saturation: the output type's range, narrowed by Relu and Clip
     hi: int
+    bias_rounding: float = 0.0  # output steps by which a bias differs, at most, from the file's real one
 
     @property
     def depthwise(self) -> bool:

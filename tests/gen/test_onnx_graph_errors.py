@@ -107,6 +107,14 @@ def assign(name: str, values: object) -> Callable[[QdqModel], None]:
     return lambda model: model.replace(name, values)
 
 
+def assign_bias(value: float) -> Callable[[QdqModel], None]:
+    def change(model: QdqModel) -> None:
+        model.constant("real", np.array([1, 2, value, 4], np.float32))
+        node(model, "a").input[2] = "real"
+
+    return change
+
+
 @pytest.mark.parametrize(("change", "expected"), [
     (rewire("b", 0, "a_raw"),
      ("Conv 'b': its input 0 is the unquantised result of Conv; "
@@ -124,9 +132,14 @@ def assign(name: str, values: object) -> Callable[[QdqModel], None]:
     (rewire("b", 1, "a_dq"),
      ("Conv 'b': its weights are a dequantised tensor; "
       "int8 or uint8 constants behind DequantizeLinear are supported")),
-    (rewire("a", 2, "a_b_scale"),
-     ("Conv 'a': its bias is a constant of float32; "
-      "an int32 constant behind DequantizeLinear is supported")),
+    (rewire("a", 2, "a_b_q"),
+     ("Conv 'a': its bias is a constant of int32; "
+      "a float constant, and an int32 one behind DequantizeLinear, are supported")),
+    (assign_bias(1e30), ("Conv 'a': its bias 1e+30 of channel 2 is beyond int32 in units of input scale x "
+                         "weight scale, 0.005")),
+    (assign_bias(np.nan), ("Conv 'a': its bias nan of channel 2 is beyond int32 in units of input scale x "
+                           "weight scale, 0.005")),
+    (rewire("a", 2, "a_b_scale"), "Conv 'a': a bias of shape [] for 4 outputs"),
     (rewire("b", 1, "gone"),
      ("Conv 'b': reads 'gone', which is not there: "
       "no initialiser, no earlier node's output")),

@@ -91,9 +91,10 @@ def test_matmul_refused(tmp_path: Path) -> None:
     model = QdqModel()
     x = model.input((4,), X)
     product = model.node("MatMul", [x, model.weight("w", MATRIX, 0.01, 0, 0)], "m")
-    model.operator("Add", [product, model.constant("b", np.ones(6, np.float32))], Y, name="y")
+    model.operator("Add", [product, model.constant("b", np.ones(6, np.int32))], Y, name="y")
     assert refusal(model, tmp_path) == (
-        "Gemm 'm': its bias is a constant of float32; an int32 constant behind DequantizeLinear is supported")
+        "Gemm 'm': its bias is a constant of int32; a float constant, and an int32 one behind "
+        "DequantizeLinear, are supported")
     model = QdqModel()
     x = model.input((4,), X)
     product = model.operator("MatMul", [x, model.weight("w", MATRIX, 0.01, 0, 0)], Y, name="m")
