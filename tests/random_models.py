@@ -21,8 +21,9 @@ class _Builder:
         self.rng = np.random.default_rng(network.seed)
         self.forms = np.random.default_rng((network.seed, 1))  # of the file, which change no layer
         weights = ("", "Clip", "QuantizeLinear")[self.forms.integers(3)]
-        self.model = QOperatorModel() if network.operators else QdqModel(weights=weights)
-        self.least = np.iinfo(network.dtype).min
+        self.mixed = not network.operators and self.forms.random() < 0.25  # int8 and uint8 activations
+        self.model = QOperatorModel() if network.operators else QdqModel(
+            weights=weights, integer_clips=self.forms.random() < 0.3, dedicated=self.forms.random() < 0.3)
         self.count = 0
 
     def build(self) -> QdqModel:
@@ -39,7 +40,8 @@ class _Builder:
         return self.model
 
     def q(self, scale: float, layer: Layer | Network) -> Q:
-        return Q(scale, self.least + layer.zero_point, self.network.dtype)
+        dtype = self.forms.choice((np.int8, np.uint8)) if self.mixed else self.network.dtype
+        return Q(scale, int(np.iinfo(dtype).min) + layer.zero_point, dtype)
 
     def scale(self, about: float, spread: float = 1.0) -> float:
         value = about * 2.0 ** self.rng.uniform(-spread, spread)
