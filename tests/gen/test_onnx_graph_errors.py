@@ -163,7 +163,9 @@ def assign_bias(value: float) -> Callable[[QdqModel], None]:
     (rewire("b_dq", 1, "a_w_scale"),
      ("DequantizeLinear 'b_dq': its scale or zero point is not the "
       "one that its input was made with")),
-    (assign("b_q_scale", np.float32([1, 2])), "QuantizeLinear 'b_q': has 2 scales but 1 zero points"),
+    (assign("b_q_scale", np.float32([1, 2])),
+     ("QuantizeLinear 'b_q': 2 scales for an activation; one per tensor is supported, and one per channel "
+      "between a Conv and depthwise ones that alone read it")),
     (assign("b_q_zero", np.int16(3)),
      ("constant 'b_q_zero': int16 constants are not supported; "
       "float (32 bits), int8, uint8, int32 and int64 are")),

@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 
 from headrace.gen.importer.passes import batch_norm as onnx_batch_norm
+from headrace.gen.importer.passes import channels as onnx_channels
 from headrace.gen.importer.passes import layout as onnx_layout
 from headrace.gen.importer.passes import matmul as onnx_matmul
 from headrace.gen.importer.passes import mean as onnx_mean
@@ -30,7 +31,7 @@ _NOTATION: tuple[Pass, ...] = (  # what ONNX Runtime need not see, or cannot run
     evaluate, simplify, onnx_pairs.merge, onnx_qonnx.expand)
 _OPERATORS: tuple[Pass, ...] = (onnx_qoperator.expand,)  # what its integer kernels run as it is
 _STRUCTURE: tuple[Pass, ...] = (
-    onnx_signs.unify, onnx_layout.transpose, onnx_pad.merge, onnx_mean.average,
+    onnx_channels.level, onnx_signs.unify, onnx_layout.transpose, onnx_pad.merge, onnx_mean.average,
     onnx_matmul.fuse, onnx_batch_norm.fold, onnx_shapes.separate)
 
 
