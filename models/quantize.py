@@ -20,9 +20,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from headrace.gen.importer.load import MAX_ELEMENTS, load
 from headrace.gen.importer.passes import sizes
+from headrace.gen.importer.passes.evaluate import evaluate
 from headrace.gen.importer.passes.simplify import simplify
 from headrace.gen.importer.source import file as onnx_file
 from headrace.gen.importer.source.file import quote, type_name
+from headrace.gen.importer.source.kind import is_quantised
 from headrace.gen.importer.source.node import OnnxNode
 from headrace.gen.ir.errors import HeadraceError, shorten
 from headrace.gen.system import files, processes
@@ -90,8 +92,7 @@ class FloatModel:
         self.path = path
         self.proto = onnx_file.read(path)
         graph = self.proto.graph
-        if any(node.op_type.endswith(("QuantizeLinear", "Quant")) or node.op_type.startswith("QLinear")
-               for node in graph.node):
+        if any(map(is_quantised, graph.node)):
             raise HeadraceError(f"{path}: quantised already; a float network is supported")
         constants = {tensor.name for tensor in graph.initializer}
         sources = [value for value in graph.input if value.name not in constants]
@@ -106,8 +107,13 @@ class FloatModel:
         (source,) = (value for value in self.proto.graph.input if value.name not in constants)
         found = [int(dim.dim_value) for dim in source.type.tensor_type.shape.dim]
         if len(found) not in sizes.RANKS or min(found) < 1:
+            row = "; a row is an image of height 1: export the network with that" if len(found) == 3 else ""
             raise HeadraceError(f"{where} has shape {sizes.describe(source)}; "
-                                "four or two sizes are supported")
+                                f"four or two sizes are supported{row}")
+        if len(outputs := self.proto.graph.output) != 1:
+            names = ", ".join(quote(value.name) for value in outputs[:9])
+            raise HeadraceError(f"{path}: {len(outputs)} graph outputs ({names}); networks with one are "
+                                "supported: leave out the others, as onnx.utils.extract_model does")
         self.name: str = source.name
         self.shape = tuple(found[1:])
         for value in self.proto.graph.output:
@@ -134,7 +140,7 @@ class FloatModel:
             try:
                 layers = len(load(made).nodes)
             except HeadraceError as error:
-                reason = str(error).removeprefix(f"{made}: ")
+                reason, *_ = str(error).removeprefix(f"{made}: ").split("; --cut ")  # which it does not take
                 raise HeadraceError(f"{self.path}: when quantised: {reason}") from error
             with self._tools():
                 summary = _compare(layers, self.name, samples, prepared, made)
@@ -142,7 +148,7 @@ class FloatModel:
         return summary
 
     def _quantise(self, samples: Samples, options: Options, prepared: Path, made: Path) -> None:
-        model = _with_clips(simplify(self.proto, self.path))
+        model = _with_clips(simplify(evaluate(self.proto, self.path), self.path))
         if max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
                default=0) < _OPSET:
             model = version_converter.convert_version(model, _OPSET)

@@ -129,8 +129,9 @@ def _session(path: Path, graph: Graph, cut: str | None) -> ort.InferenceSession:
         rounding = onnx_probe.float_operators(optimised)
     if rounding:
         raise HeadraceError(
-            f"{path}: ONNX Runtime computes {', '.join(rounding)} with real numbers; it can be "
-            "compared where activations and weights are uint8/uint8, uint8/int8 or int8/int8")
+            f"{path}: ONNX Runtime computes {', '.join(rounding)} with real numbers, and not with its "
+            "integer kernels, which alone can be compared with; they want one QuantizeLinear behind each "
+            "operator")
     return session
 
 

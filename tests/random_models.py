@@ -28,7 +28,12 @@ class _Builder:
 
     def build(self) -> QdqModel:
         network, shape = self.network, self.network.shape
-        x = self.model.input(shape, self.q(0.02, network), real=network.real)
+        q = self.q(0.02, network)
+        x = self.model.input(shape, q, real=network.real)
+        if not network.operators and network.layers[0].kind == "gemm" and self.forms.random() < 0.7:
+            del self.model.nodes[:]  # the vector is made before it is quantised
+            flat = self.model.node("Flatten", ["x"], "x_flat")
+            x = self.model.quantise(flat, q) if network.real else self.model.dequantise(flat, "x_flat_dq", q)
         for layer in network.layers:
             x = self.layer(layer, x, shape)
             shape = layer.output(shape)

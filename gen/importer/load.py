@@ -14,6 +14,7 @@ from headrace.gen.importer.passes.normalise import normalise
 from headrace.gen.importer.source import cut as onnx_cut
 from headrace.gen.importer.source import file as onnx_file
 from headrace.gen.importer.source.file import quote, type_name
+from headrace.gen.importer.source.kind import check_quantised, check_static
 from headrace.gen.importer.source.node import OnnxNode, Shape, describe
 from headrace.gen.importer.values import (
     Activation,
@@ -55,7 +56,10 @@ def load(path: str | PathLike[str], cut: str | None = None,
         If the file is damaged, not quantised, or contains what is not supported, or if a sum can leave int32.
     """
     path = Path(path)
-    model, host = onnx_cut.cut(onnx_file.read(path), path, cut)
+    read = onnx_file.read(path)
+    check_quantised(read, path)
+    model, host = onnx_cut.cut(read, path, cut)
+    check_static(model, path)
     graph = replace(_Importer(path, normalise(sizes.fix(model, path, shape), path).graph).run(), host=host)
     try:
         reach.find(graph)
@@ -83,7 +87,6 @@ class _Importer:
     def run(self) -> Graph:
         nodes = [OnnxNode(node, file=str(self.path))
                  for node in onnx_cut.needed(self.graph.node, [value.name for value in self.graph.output])]
-        self.check_format({node.operator for node in nodes})
         (output,) = self.graph.output
         inputs = [value for value in self.graph.input if value.name not in self.initialisers]
         if len(inputs) != 1:
@@ -111,11 +114,6 @@ class _Importer:
     def error(self, what: str) -> HeadraceError:
         return HeadraceError(f"{self.path}: {what}")
 
-    def check_format(self, operators: set[str]) -> None:
-        if operators and not operators & {"QuantizeLinear", "DequantizeLinear"}:
-            raise self.error("not quantised (no QuantizeLinear in it); quantise it first, "
-                             "e.g. with onnxruntime.quantization.quantize_static")
-
     def graph_input(self, value: onnx.ValueInfoProto) -> GraphInput:
         where = f"{self.path}: input {quote(value.name)}"
         type = value.type.tensor_type.elem_type
@@ -126,7 +124,7 @@ class _Importer:
         if len(shape) not in sizes.RANKS or min(shape) < 1:
             raise HeadraceError(f"{where} has shape {sizes.describe(value)}; "
                                 "(1, C, H, W) and (1, N) are supported")
-        return GraphInput(value.name, tuple(shape[1:]), type)
+        return GraphInput(value.name, tuple(shape[1:]), type, _image(tuple(shape[1:])))
 
     def visit(self, node: OnnxNode) -> None:
         args = [self.argument(node, name) for name in node.inputs]
@@ -144,15 +142,16 @@ class _Importer:
         (name,) = node.outputs
         if name in self.values or name in self.initialisers:
             raise node.error(f"its output {quote(name)} is there already")
-        if isinstance(value, Unquantised | Activation):
+        if isinstance(value, Unquantised | Activation | GraphInput):
             if self.declared.get(name, (1, *value.shape)) != (1, *value.shape):
                 raise node.error(f"its output has {describe(value.shape)}, but the file says "
                                  f"{self.declared[name]}")
             if prod(value.shape) > MAX_ELEMENTS:
                 raise node.error(f"its output has {prod(value.shape)} elements; "
                                  f"up to {MAX_ELEMENTS} are supported")
-            if max(value.shape[1:], default=0) > MAX_SIDE:
-                raise node.error(f"its output has {describe(value.shape)}; "
+            image = value.tensor.shape if isinstance(value, Activation) else value.shape
+            if max(image[1:], default=0) > MAX_SIDE:
+                raise node.error(f"its output has {describe(image)}; "
                                  f"images of up to {MAX_SIDE} by {MAX_SIDE} are supported")
         self.values[name] = value
 
@@ -173,13 +172,13 @@ class _Importer:
         (name,), value = node.outputs, args[0]
         match value:
             case GraphInput(type=TensorProto.FLOAT) if not self.tensors:
-                return self.new(Tensor(name, *_image(value.shape), q), value.shape)
+                return replace(self.new(Tensor(name, *value.image, q), value.shape), order=value.order)
             case GraphInput(type=TensorProto.FLOAT):
                 (tensor, *_) = self.tensors.values()
                 if tensor.quantisation != q:
                     raise node.error("quantises the graph input a second time, differently; "
                                      "one scale and zero point are supported")
-                return Activation(tensor, value.shape, real=False)
+                return Activation(tensor, value.shape, real=False, order=value.order)
             case Result():
                 lo, hi = quantise([value.low, value.high], q).tolist()
                 made = self.new(Tensor(name, *value.image, q), value.shape)
@@ -202,9 +201,8 @@ class _Importer:
         match value:
             case GraphInput(type=TensorProto.INT8 | TensorProto.UINT8):
                 q = activation_quantisation(node, args, value.type)
-                tensor = self.tensors.get(value.name) or Tensor(
-                    value.name, *_image(value.shape), q)
-                value = self.new(tensor, value.shape)
+                tensor = self.tensors.get(value.name) or Tensor(value.name, *value.image, q)
+                value = replace(self.new(tensor, value.shape), order=value.order)
             case Activation(real=False):
                 signed = value.tensor.quantisation.signed
                 q = activation_quantisation(

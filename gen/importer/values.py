@@ -32,8 +32,10 @@ class GraphInput:
     """The input before its quantisation is known."""
 
     name: str
-    shape: Shape
+    shape: Shape  # the image's, or flattened
     type: int  # FLOAT, or INT8 or UINT8 when the network's user quantises
+    image: tuple[int, int, int]
+    order: tuple[int, int, int] = (0, 1, 2)  # as of an Activation
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,25 @@ def test_not_quantised(tmp_path: Path) -> None:
     model.input((4, 8, 8), U8)
     model.nodes = [helper.make_node("Relu", ["x"], ["y"])]
     assert refusal(model, tmp_path, output="y") == (
-        "not quantised (no QuantizeLinear in it); quantise it first, e.g. with "
-        "onnxruntime.quantization.quantize_static")
+        "a float network (no QuantizeLinear in it); quantised ones are supported, and `headrace quantize` "
+        "makes one of it")
+    model.node("Split", ["y"], "z")
+    model.outputs += [helper.ValueInfoProto(name=name) for name in "yz"]
+    assert refusal(model, tmp_path).startswith("a float network")  # before anything else
+
+
+def test_dynamically_quantised(tmp_path: Path) -> None:
+    model = QdqModel()
+    model.input((4, 8, 8), U8)
+    model.nodes = [helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"], name="d"),
+                   helper.make_node("ConvInteger", ["q", "w", "zero"], ["c"]),
+                   helper.make_node("Cast", ["c"], ["y"], to=1)]
+    model.constant("w", ONES)
+    expected = ("quantised dynamically, with scales that follow from each image when all of it is known; "
+                "static quantisation is supported, as `headrace quantize` makes it of the float network")
+    assert refusal(model, tmp_path, output="y") == f"DynamicQuantizeLinear 'd': {expected}"
+    model.nodes = [helper.make_node("DynamicQuantizeMatMul", ["x", "w", "s"], ["y"], domain="com.microsoft")]
+    assert refusal(model, tmp_path, output="y") == f"com.microsoft.DynamicQuantizeMatMul 'y': {expected}"
 
 
 def spoil(change: Callable[[QdqModel], None], folder: Path) -> str:

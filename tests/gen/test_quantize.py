@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 from PIL import Image
@@ -124,7 +125,8 @@ def test_sizes_are_known_and_bounded(capsys: pytest.CaptureFixture[str], tmp_pat
 @pytest.mark.parametrize(("shape", "expected"), [
     ((2, 3, 12, 12), ("a batch of 1, or one of any size, is supported: hardware takes frames one by one, so "
                      "export the network with such a batch")),
-    ((1, 3, 12), "four or two sizes are supported"),
+    ((1, 3, 12), ("four or two sizes are supported; a row is an image of height 1: export the network with "
+                  "that")),
     (("N", 3, "h", 8), "(3, 12, 12) does not fit it")])
 def test_wrong_shapes(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: tuple[Any, ...],
                       expected: str) -> None:
@@ -146,6 +148,20 @@ def test_open_sizes(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: t
     assert (code, err) == (0, "")
     graph = load(tmp_path / "out.onnx")
     assert graph.tensors[graph.input].shape == (3, 12, 12)
+
+
+def test_several_outputs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model = FloatModel("torchvision").mobilenet()
+    path = model.save(tmp_path / "float.onnx")
+    proto = onnx.load(path)
+    proto.graph.output.append(helper.make_tensor_value_info(proto.graph.node[0].output[0], 1, None))
+    onnx.save(proto, path)
+    code, out, err = run(capsys, path, "--calibration", data(tmp_path, 2, 3, 12, 12), "-o",
+                         tmp_path / "out.onnx")
+    names = ", ".join(repr(value.name) for value in proto.graph.output)
+    assert (code, out) == (1, "") and err == (
+        f"headrace: {path}: 2 graph outputs ({names}); networks with one are supported: leave out the "
+        "others, as onnx.utils.extract_model does\n")
 
 
 def test_wrong_type(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

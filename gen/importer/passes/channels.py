@@ -152,7 +152,8 @@ def _scale_bias(rewrite: Rewrite, refused: HeadraceError, conv: onnx.NodeProto, 
     name = conv.output[0]
     values = rewrite.values(conv.input[2])
     if values is not None:
-        conv.input[2] = rewrite.constant(f"{name}/bias", (values.reshape(-1) * factor).astype(np.float32))
+        scaled = values.reshape(-1).astype(np.float64) * factor
+        conv.input[2] = rewrite.constant(f"{name}/bias", scaled.astype(np.float32))
         return
     real = rewrite.producer(conv.input[2], "DequantizeLinear")
     if real is None or len(real.input) < 2:
@@ -165,6 +166,7 @@ def _scale_bias(rewrite: Rewrite, refused: HeadraceError, conv: onnx.NodeProto, 
 
 def _numbers(rewrite: Rewrite, look: OnnxNode, name: str) -> Reals:
     values = rewrite.values(name)
-    if values is None or values.dtype != np.float32 or not (np.isfinite(values) & (values > 0)).all():
+    numbers = np.zeros(1) if values is None or values.dtype != np.float32 else values.astype(np.float64)
+    if not (np.isfinite(numbers) & (numbers > 0)).all():
         raise look.error("its scale is not everywhere a positive and finite float constant")
-    return values.reshape(-1).astype(np.float64)
+    return numbers.reshape(-1)
