@@ -65,7 +65,7 @@ def _level(model: onnx.ModelProto, path: Path, given: onnx.NodeProto) -> onnx.Mo
             node.input[1:] = parameters
             del node.attribute[:]
         elif node.op_type == "DequantizeLinear" and node.input[0] == name:
-            if len(node.input) < 2 or (_numbers(rewrite, look, node.input[1]) != scales).any():
+            if len(node.input) < 2 or not np.array_equal(_numbers(rewrite, look, node.input[1]), scales):
                 raise refused
             node.input[1:] = parameters
             del node.attribute[:]
@@ -136,6 +136,8 @@ def _scale_weights(rewrite: Rewrite, refused: HeadraceError, conv: onnx.NodeProt
     outputs = integers.dims[0]
     scale = _numbers(rewrite, rewrite.look(real), real.input[1])
     zero = rewrite.values(real.input[2]) if len(real.input) > 2 else None
+    if zero is not None and zero.size not in (1, outputs):
+        raise refused
     if scale.size not in (1, outputs) or rewrite.look(real).integer("axis", 1) % len(integers.dims) and (
             scale.size > 1):
         raise refused
@@ -152,14 +154,18 @@ def _scale_bias(rewrite: Rewrite, refused: HeadraceError, conv: onnx.NodeProto, 
     name = conv.output[0]
     values = rewrite.values(conv.input[2])
     if values is not None:
+        if values.size != factor.size:
+            raise refused
         scaled = values.reshape(-1).astype(np.float64) * factor
         conv.input[2] = rewrite.constant(f"{name}/bias", scaled.astype(np.float32))
         return
     real = rewrite.producer(conv.input[2], "DequantizeLinear")
     if real is None or len(real.input) < 2:
         raise refused
-    scale = np.broadcast_to(_numbers(rewrite, rewrite.look(real), real.input[1]), factor.size) * factor
-    inputs = [real.input[0], rewrite.constant(f"{name}/bias_scale", scale.astype(np.float32))]
+    scale = _numbers(rewrite, rewrite.look(real), real.input[1])
+    if scale.size not in (1, factor.size):
+        raise refused
+    inputs = [real.input[0], rewrite.constant(f"{name}/bias_scale", (scale * factor).astype(np.float32))]
     conv.input[2] = rewrite.emit("DequantizeLinear", inputs, rewrite.fresh(f"{name}/bias"), like=real,
                                  axis=0)
 

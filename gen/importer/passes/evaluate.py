@@ -21,6 +21,13 @@ Array = npt.NDArray[np.generic]
 _REASON = 200  # characters of a message
 _SHAPES = ("Shape", "Size")
 
+_ROUNDS = 32
+_MAX_RANK = 64
+_MAX_TENSOR = MAX_ELEMENTS  # of which the Shape is known
+
+# The input whose size says how many dimensions the output has: where it may be large, so may the answer.
+_RANK_FROM = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Squeeze": 1, "Unsqueeze": 1}
+
 # Of whichever type of ONNX Runtime's operators would do; float16 and the like stay what they are.
 _KINDS = "iufb"
 
@@ -43,25 +50,32 @@ def evaluate(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """
     if not any(node.op_type == "Constant" or node.op_type in _SIZES for node in model.graph.node):
         return model
-    constants = _Constants(model, path)
-    for node in constants.rewrite:
-        if node.op_type == "Constant":
-            constant(constants.rewrite, node)
-            constants.changed = True
-        elif not constants.visit(node):
-            constants.rewrite.keep(node)
-    return constants.rewrite.model() if constants.changed else model
+    left, shapes = MAX_ELEMENTS, dict[str, tuple[int, ...]]()
+    for _ in range(_ROUNDS):  # a Shape may depend on what another one made
+        constants = _Constants(model, path, left, shapes)
+        for node in constants.rewrite:
+            if node.op_type == "Constant":
+                constant(constants.rewrite, node)
+                constants.changed = True
+            elif not constants.visit(node):
+                constants.rewrite.keep(node)
+        model = constants.rewrite.model() if constants.changed else model
+        asked = any(node.op_type in _SHAPES for node in model.graph.node)
+        if not asked or (shapes and not constants.changed):
+            break
+        left, shapes = constants.left, _inferred(model)
+    return model
 
 
 class _Constants:
-    def __init__(self, model: onnx.ModelProto, path: Path) -> None:
+    def __init__(self, model: onnx.ModelProto, path: Path, left: int, shapes: dict[str, tuple[int, ...]],
+                 ) -> None:
         self.rewrite = Rewrite(model, path)
         self.changed = False
-        self.left = MAX_ELEMENTS
+        self.left = left
+        self.shapes = shapes
         self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
                          default=1)
-        asked = any(node.op_type in _SHAPES for node in model.graph.node)
-        self.shapes = _inferred(model) if asked else {}
 
     def visit(self, node: onnx.NodeProto) -> bool:
         """Add what ``node`` computes as a constant, if it is one."""
@@ -113,19 +127,24 @@ class _Constants:
 
 def _inferred(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """The sizes of the tensors for which they follow from the input's; what the file says does not count."""
+    small = {tensor.name for tensor in model.graph.initializer if prod(tensor.dims) <= _MAX_RANK}
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
-    del bare.graph.value_info[:]
+    del bare.graph.value_info[:], bare.graph.node[:]
+    bare.graph.node.extend(node for node in model.graph.node if all(
+        name in small for name in node.input[_RANK_FROM.get(node.op_type, len(node.input)):][:1]))
     for value in bare.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
-        found = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        found = onnx.shape_inference.infer_shapes(bare).graph
+    except (onnx.shape_inference.InferenceError, *_FAILURES):
         return {}
     return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
             for value in (*found.input, *found.value_info, *found.output)
             if value.type.tensor_type.HasField("shape")
-            and all(dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim)}
+            and all(dim.HasField("dim_value") and dim.dim_value > 0
+                    for dim in value.type.tensor_type.shape.dim)
+            and prod(dim.dim_value for dim in value.type.tensor_type.shape.dim) <= _MAX_TENSOR}
 
 
 def _asked(node: OnnxNode, inputs: Sequence[Array]) -> int:
