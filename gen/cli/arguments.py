@@ -25,7 +25,7 @@ def add_model(parser: ArgumentParser, *, real: bool = False) -> None:
     if not real:
         parser.add_argument("--cut", metavar="TENSOR", help="build only up to this tensor of the ONNX file")
     parser.add_argument("--shape", type=positive, nargs="+", metavar="N",
-                        help="C H W of an input whose sizes the file leaves open (default: those of the data)")
+                        help="C H W of an input whose sizes the file leaves open (default: as the data is)")
 
 
 def imported(options: Namespace) -> Graph:
