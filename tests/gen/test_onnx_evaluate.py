@@ -138,6 +138,16 @@ def test_wrong_constants(tmp_path: Path, operator: str, inputs: list[np.ndarray]
     assert refusal(model, tmp_path, output="z_dq").startswith(f"{operator} 'made': {expected}")
 
 
+def test_damaged_truth(tmp_path: Path) -> None:
+    """A constant of bool whose data is not of its size is none."""
+    model = flat(range_and_where)
+    index = next(index for index, node in enumerate(model.nodes) if node.op_type == "Equal")
+    model.nodes[index].CopyFrom(onnx.helper.make_node("Not", ["truth"], ["first"], name="first"))
+    model.initialisers.append(TensorProto(name="truth", data_type=TensorProto.BOOL, raw_data=b"1234"))
+    assert refusal(model, tmp_path, output="z_dq").startswith(
+        "constant 'truth': bool constants are not supported")
+
+
 def test_all_together_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = flat(view_of_size)
     path = model.save(tmp_path / "net.onnx")

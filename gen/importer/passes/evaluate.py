@@ -106,11 +106,11 @@ class _Constants:
         if tensor is None:
             sizes = self.shapes.get(name) if node.op_type in _SHAPES else None
             return None if sizes is None else np.broadcast_to(np.float32(0), sizes)
-        if tensor.data_type == onnx.TensorProto.BOOL:
-            return numpy_helper.to_array(tensor)
         try:
+            if tensor.data_type == onnx.TensorProto.BOOL:
+                return numpy_helper.to_array(tensor)
             return self.rewrite.values(name)
-        except HeadraceError:  # of a type that the network may not need
+        except (HeadraceError, *_FAILURES):  # damaged, or of a type that the network may not need
             return None
 
     def run(self, node: onnx.NodeProto, values: Sequence[Array | None]) -> Array:
