@@ -28,6 +28,7 @@ from headrace.gen.importer.source.kind import is_quantised
 from headrace.gen.importer.source.node import OnnxNode
 from headrace.gen.ir.errors import HeadraceError, shorten
 from headrace.gen.system import files, processes
+from headrace.models import function_steps as steps
 from headrace.sim.oracle import ERRORS
 
 Samples = npt.NDArray[np.float32]
@@ -161,6 +162,7 @@ class FloatModel:
             prepared, made, _Reader(self.name, samples), op_types_to_quantize=_QUANTISED,
             per_channel=options.per_channel, activation_type=_TYPES[options.activations],
             weight_type=_TYPES[options.weights], calibrate_method=METHODS[options.method],
+            nodes_to_exclude=steps.name(prepared),
             extra_options={"ActivationSymmetric": False})
 
     def _check_sizes(self, model: onnx.ModelProto) -> None:

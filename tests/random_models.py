@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from functions import FUNCTIONS, Function
 from onnx_models import Q, QdqModel
 from qoperator_models import QOperatorModel
 from random_networks import Layer, Network, Shape
@@ -21,6 +22,7 @@ class _Builder:
         self.rng = np.random.default_rng(network.seed)
         self.forms = np.random.default_rng((network.seed, 1))  # of the file, which change no layer
         weights = ("", "Clip", "QuantizeLinear")[self.forms.integers(3)]
+        self.functions = np.random.default_rng((network.seed, 2))
         self.mixed = not network.operators and self.forms.random() < 0.25  # int8 and uint8 activations
         self.model = QOperatorModel() if network.operators else QdqModel(
             weights=weights, integer_clips=self.forms.random() < 0.3, dedicated=self.forms.random() < 0.3)
@@ -69,6 +71,8 @@ class _Builder:
                 return self.model.operator("AveragePool", [x], made, name=name, count_include_pad=1, **window)
             case "global":
                 return self.model.operator("GlobalAveragePool", [x], made, name=name)
+            case "leaky" if (function := self.function()) is not None:
+                return self.model.quantise(function.add(self.model, x, name), made, name=name)
             case "leaky":
                 alpha = float(self.rng.choice((0.1, 0.25, -0.5)))
                 return self.model.operator("LeakyRelu", [x], made, name=name, alpha=alpha)
@@ -86,6 +90,13 @@ class _Builder:
             return self.model.operator("Concat", others, made, name=name, axis=1)
         made = q if layer.keep else self.q(self.scale(q.scale + first.scale), layer)
         return self.model.operator("Add", [*others, x] if layer.swap else [x, *others], made, name=name)
+
+    def function(self) -> Function | None:
+        """Another function in the place of a LeakyRelu."""
+        if self.network.operators or self.functions.random() < 0.3:
+            return None
+        known = [function for function in FUNCTIONS if function.opset <= self.model.opset]
+        return known[self.functions.integers(len(known))]
 
     def bare(self, layer: Layer) -> bool:
         """Whether an operator gets no QuantizeLinear, if it can do without."""

@@ -3,6 +3,7 @@ from dataclasses import replace
 from math import prod
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from headrace.gen.importer.passes.normalise import normalise
 from headrace.gen.importer.source import cut as onnx_cut
 from headrace.gen.importer.source import file as onnx_file
 from headrace.gen.importer.source.file import quote, type_name
+from headrace.gen.importer.source.functions import FUNCTIONS
 from headrace.gen.importer.source.kind import check_quantised, check_static
 from headrace.gen.importer.source.node import OnnxNode, Shape, describe
 from headrace.gen.importer.values import (
@@ -36,6 +38,9 @@ from headrace.gen.ir import names
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph, Lookup, Node, Quantisation, Tensor
 from headrace.gen.numerics import reach
+
+if TYPE_CHECKING:
+    from headrace.gen.importer.table import Table
 
 MAX_ELEMENTS = 1 << 26  # of an activation tensor
 MAX_SIDE = 1 << 12  # of an image, in pixels
@@ -60,7 +65,7 @@ def load(path: str | PathLike[str], cut: str | None = None,
     check_quantised(read, path)
     model, host = onnx_cut.cut(read, path, cut)
     check_static(model, path)
-    graph = replace(_Importer(path, normalise(sizes.fix(model, path, shape), path).graph).run(), host=host)
+    graph = replace(_Importer(path, normalise(sizes.fix(model, path, shape), path)).run(), host=host)
     try:
         reach.find(graph)
     except HeadraceError as error:
@@ -71,9 +76,11 @@ def load(path: str | PathLike[str], cut: str | None = None,
 class _Importer:
     """Walks the nodes in order. ``values`` says what each ONNX tensor is so far."""
 
-    def __init__(self, path: Path, graph: onnx.GraphProto) -> None:
+    def __init__(self, path: Path, model: onnx.ModelProto) -> None:
         self.path = path
-        self.graph = graph
+        self.graph = model.graph
+        self.opsets = model.opset_import
+        graph = model.graph
         self.initialisers = {tensor.name: tensor for tensor in graph.initializer}
         self.declared = {value.name: dims for value in (*graph.value_info, *graph.output)
                          if (dims := _dims(value)) is not None}
@@ -137,8 +144,10 @@ class _Importer:
             case operator if operator in OPERATORS:
                 value = OPERATORS[operator](node, args)
             case _:
-                known = ", ".join(sorted((*OPERATORS, "DequantizeLinear", "QuantizeLinear")))
-                raise node.error(f"operator not supported; {known} are; --cut TENSOR builds up to a tensor")
+                known = sorted({*OPERATORS, "DequantizeLinear", "QuantizeLinear"} - FUNCTIONS)
+                raise node.error(f"operator not supported; {', '.join(known)}, sums of two tensors and "
+                                 "functions of one, as Relu, Sigmoid or a product with a number, are; --cut "
+                                 "TENSOR builds up to a tensor")
         (name,) = node.outputs
         if name in self.values or name in self.initialisers:
             raise node.error(f"its output {quote(name)} is there already")
@@ -187,7 +196,7 @@ class _Importer:
             case Movement():
                 return self.move(value, name, q)
             case Pointwise():
-                return self.look_up(value, name, q, value.node.name)
+                return self.look_up(value, name, q, value.node.name, real=node.inputs[0])
             case Activation(real=True):
                 return self.look_up(pointwise(node, value), name, q, node.name)
         raise node.error(f"its input is {describe_value(value)}; float activations are supported")
@@ -229,21 +238,45 @@ class _Importer:
         self.append(value.make(inputs, name, lo, hi), _kind(value.node), value.node.name)
         return made
 
-    def look_up(self, function: Pointwise, name: str, q: Quantisation, label: str) -> Activation:
-        """A function of an activation, quantised: that itself where none of its values changes."""
-        x, table = function.x.tensor, quantise(function.values, q)
+    def look_up(self, function: Pointwise, name: str, q: Quantisation, label: str, *, real: str = "",
+                ) -> Activation:
+        """A function of an activation, quantised: that itself where none of its values changes.
+
+        ``real`` is what the file calls it before.
+        """
+        x = function.x.tensor
         lo, hi = next(((node.lo, node.hi) for node in self.nodes if node.output == x.name),
                       (x.quantisation.lo, x.quantisation.hi))
-        first = x.quantisation.lo
+        first, ties = x.quantisation.lo, None
+        if function.values is not None:
+            table = quantise(function.values, q)
+        else:
+            computed = self.compute(function, real, q)
+            if not computed.numbers[lo - first:hi - first + 1].all():
+                at = lo + int(np.argmin(computed.numbers[lo - first:hi - first + 1]))
+                value = (at - x.quantisation.zero_point) * x.quantisation.scale
+                raise function.node.error(f"has no result for {value:g}, which {quote(x.name)} may be; "
+                                          "functions of all that their input may be are supported")
+            table, ties = computed.values, computed.ties if computed.ties.any() else None
         if x.quantisation == q and np.array_equal(table[lo - first:hi - first + 1], np.arange(lo, hi + 1)):
             return replace(function.x, real=False)
         if function.x.order != (0, 1, 2):
             raise function.node.error("changes the values of a transposed image; those of one in the order "
                                       "C, H, W and of a vector made of that are supported")
         made = self.new(Tensor(name, *x.shape, q), function.shape)
-        self.append(Lookup("", (x.name,), name, table, lo=int(table.min()), hi=int(table.max())),
-                    _kind(function.node), label)
+        self.append(Lookup("", (x.name,), name, table, lo=int(table.min()), hi=int(table.max()),
+                           function=function.operators, ties=ties), _kind(function.node), label)
         return made
+
+    def compute(self, function: Pointwise, real: str, q: Quantisation) -> "Table":
+        from headrace.gen.importer import table  # ONNX Runtime, which most networks need not
+        wanted, nodes = {real}, list[onnx.NodeProto]()
+        for node in reversed(self.graph.node):
+            if wanted.intersection(node.output):
+                nodes.insert(0, node)
+                wanted.update(() if node.op_type == "DequantizeLinear" else node.input)
+        return table.compute(function.node, nodes, self.initialisers, self.opsets, real=real,
+                             rank=len(function.shape) + 1, x=function.x.tensor.quantisation, y=q)
 
     def append(self, node: Node, kind: str, label: str) -> None:
         self.nodes.append(node)

@@ -9,8 +9,9 @@ import numpy as np
 
 from headrace.gen.importer.concat import concat
 from headrace.gen.importer.convolution import conv, gemm
-from headrace.gen.importer.pointwise import clip, leaky_relu, relu
+from headrace.gen.importer.pointwise import clip, function, is_single, leaky_relu, relu
 from headrace.gen.importer.resize import resize
+from headrace.gen.importer.source.functions import FUNCTIONS
 from headrace.gen.importer.source.node import OnnxNode, Shape, describe, window
 from headrace.gen.importer.values import (
     Activation,
@@ -18,6 +19,7 @@ from headrace.gen.importer.values import (
     Constant,
     GraphInput,
     Movement,
+    Pointwise,
     QuantisedConstant,
     Result,
     Value,
@@ -33,14 +35,17 @@ _RANK = 4  # of an image, with the batch
 _LARGEST = 255  # of an activation, without its zero point
 
 
-def add(node: OnnxNode, args: Arguments) -> Result:
+def add(node: OnnxNode, args: Arguments) -> Result | Pointwise:
     node.expect_inputs(2, 2)
     node.finish()
     for index, value in enumerate(args):
-        if isinstance(value, Constant | QuantisedConstant):
+        if isinstance(value, Constant | QuantisedConstant) and not is_single(value):
             raise node.error(f"its input {index} is {describe_value(value)}; two quantised tensors are "
-                             "supported, and a bias in front of its MatMul's QuantizeLinear or in its Conv "
-                             "or Gemm, where onnxruntime's quant_pre_process puts it")
+                             "supported, one and a constant for all channels, and a bias in front of its "
+                             "MatMul's QuantizeLinear or in its Conv or Gemm, where onnxruntime's "
+                             "quant_pre_process puts it")
+    if any(isinstance(value, Constant | QuantisedConstant | Pointwise) for value in args):
+        return function(node, args)
     a, b = activation(node, args, 0), activation(node, args, 1)
     if a.shape != b.shape or a.tensor.shape != b.tensor.shape:
         raise node.error(f"adds {describe(a.shape)} and {describe(b.shape)}; "
@@ -197,6 +202,7 @@ def _flattened(node: OnnxNode, x: Moved, dims: Shape) -> Moved:
 
 
 OPERATORS: dict[str, Callable[[OnnxNode, Arguments], Value]] = {
+    **dict.fromkeys(FUNCTIONS, function),
     "Add": add,
     "AveragePool": partial(pool, kind="average"),
     "Clip": clip,

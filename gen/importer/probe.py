@@ -11,7 +11,8 @@ from headrace.gen.importer.passes.normalise import judged
 from headrace.gen.importer.passes.sizes import fix
 from headrace.gen.importer.source import cut as onnx_cut
 from headrace.gen.importer.source import file as onnx_file
-from headrace.gen.ir.graph import Graph
+from headrace.gen.importer.source.functions import is_function, of_two_tensors
+from headrace.gen.ir.graph import Graph, Lookup
 
 _ACTIVATIONS = ("Relu", "Clip")
 _TYPES = {False: TensorProto.UINT8, True: TensorProto.INT8}  # by `signed`
@@ -44,7 +45,8 @@ def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:
     if any(entry.domain == "" and entry.version >= _CLIP_OPSET for entry in model.opset_import):
         for node in graph.nodes:
             q = graph.tensors[node.output].quantisation
-            if node.output in made and (node.lo, node.hi) != (q.lo, q.hi):
+            limits = not isinstance(node, Lookup)  # whose limits only say what its table has
+            if limits and node.output in made and (node.lo, node.hi) != (q.lo, q.hi):
                 limited.append(node.output)
                 dtype = np.int8 if q.signed else np.uint8
                 model.graph.initializer.extend(
@@ -113,8 +115,14 @@ def _explicit(nodes: Iterable[onnx.NodeProto], model: onnx.GraphProto,
 
 
 def float_operators(path: Path) -> list[str]:
-    """Operators that a model which ONNX Runtime has optimised still carries out with rounding."""
-    return sorted({node.op_type for node in onnx_file.read(path).graph.node} - _EXACT)
+    """Operators that a model which ONNX Runtime has optimised still carries out with rounding.
+
+    Functions of one activation alone are none: a table has what ONNX Runtime makes of each value.
+    """
+    graph = onnx_file.read(path).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    rounding = {node.op_type for node in graph.node if not is_function(node.op_type)} - _EXACT
+    return sorted(rounding | of_two_tensors(graph.node, constants))
 
 
 def _clip_integers(nodes: list[onnx.NodeProto],

@@ -65,18 +65,28 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:
-    """A function of one activation, not yet quantised."""
+    """A function of one activation, not yet quantised.
+
+    ``values`` are [256], for the least integer of the activation's type and up; None if ONNX Runtime has to
+    compute them (:mod:`headrace.gen.importer.table`).
+    """
 
     node: OnnxNode
     x: Activation
-    values: npt.NDArray[np.float32]  # [256], for the least integer of the activation's type and up
+    values: npt.NDArray[np.float32] | None
+    operators: tuple[str, ...] = ()  # of the file
 
     @property
     def shape(self) -> Shape:
         return self.x.shape
 
     def clip(self, low: float, high: float) -> "Pointwise":
-        return replace(self, values=np.clip(self.values, np.float32(low), np.float32(high)))
+        return self if self.values is None else replace(
+            self, values=np.clip(self.values, np.float32(low), np.float32(high)))
+
+    def after(self, operator: str) -> "Pointwise":
+        """The same as the result of one more operator."""
+        return replace(self, operators=tuple(dict.fromkeys((*self.operators, operator))))
 
 
 @dataclass(frozen=True, eq=False)

@@ -109,7 +109,7 @@ def operation(node: Node) -> str:
         case Add():
             return "add"
         case Lookup():
-            return "lookup"
+            return " ".join(("lookup", ", ".join(node.function))).strip()
         case Concat():
             return "concatenation"
         case Upsample():

@@ -143,9 +143,7 @@ def assign_bias(value: float) -> Callable[[QdqModel], None]:
      ("Add 'y': its input 1 is a quantised tensor; "
       "every operator needs DequantizeLinear before and QuantizeLinear after it")),
     (rewire("y", 1, "a_w"),
-     ("Add 'y': its input 1 is a quantised constant; two quantised tensors are supported, and a bias in "
-      "front of its MatMul's QuantizeLinear or in its Conv or Gemm, where onnxruntime's quant_pre_process "
-      "puts it")),
+     "Add 'y': a constant of shape [4, 4, 1, 1] does not fit shape (1, 4, 8, 8)"),
     (rewire("b", 1, "a_dq"),
      ("Conv 'b': its weights are a dequantised tensor; "
       "int8 or uint8 constants behind DequantizeLinear are supported")),
@@ -171,9 +169,7 @@ def assign_bias(value: float) -> Callable[[QdqModel], None]:
       "a constant is supported")),
     (rewire("b_q", 2, "a_w_q"), "QuantizeLinear 'b_q': has 1 scales but 16 zero points"),
     (rewire("b_q", 0, "a_w_q"),
-     ("Add 'y': its input 1 is a quantised constant; two quantised tensors are supported, and a bias in "
-      "front of its MatMul's QuantizeLinear or in its Conv or Gemm, where onnxruntime's quant_pre_process "
-      "puts it")),
+     "Add 'y': a constant of shape [4, 4, 1, 1] does not fit shape (1, 4, 8, 8)"),
     (rewire("b_dq", 0, "b_raw"),
      ("DequantizeLinear 'b_dq': its input is the unquantised result of "
       "Conv; quantised tensors and constants are supported")),

@@ -98,7 +98,7 @@ def test_matmul_refused(tmp_path: Path) -> None:
     model = QdqModel()
     x = model.input((4,), X)
     product = model.operator("MatMul", [x, model.weight("w", MATRIX, 0.01, 0, 0)], Y, name="m")
-    model.operator("Add", [product, model.weight("b", np.ones(6, np.uint8), 0.3, 0, 0)], Y, name="y")
+    model.operator("Add", [product, model.weight("b", np.arange(6, dtype=np.uint8), 0.3, 0, 0)], Y, name="y")
     assert refusal(model, tmp_path).startswith("Add 'y': its input 1 is a quantised constant; ")
     model = QdqModel()
     x = model.input((4,), X)

@@ -96,9 +96,9 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, model: FloatMode
 def test_what_the_importer_refuses(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     model = FloatModel("torchvision").mobilenet()
     gemm = model.nodes.pop()
-    gemm.input[0] = model.node("Tanh", ["flat"], "tanh")
+    gemm.input[0] = model.node("Softmax", ["flat"], "soft")
     model.nodes.append(gemm)
-    expected = "float.onnx: when quantised: Tanh 'tanh': operator not supported; "
+    expected = "float.onnx: when quantised: Softmax 'soft': operator not supported; "
     assert refused(capsys, tmp_path, model).startswith(expected)
 
 

@@ -19,7 +19,7 @@ Parameters = tuple[str, str]  # the names of scale and zero point
 
 def expand(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Replace QLinearConv, QLinearMatMul, QGemm, QLinearAdd, QLinearAveragePool, QLinearGlobalAveragePool,
-    QLinearConcat, QLinearLeakyRelu.
+    QLinearConcat, QLinearLeakyRelu, QLinearMul, QLinearSigmoid.
 
     Quantised tensors keep their names. The int32 bias gets the scale that it has by definition, input scale x
     weight scale. MaxPool, Resize and Clip on integers get the quantisation of what they read, and a Clip then
@@ -154,11 +154,12 @@ def _gemm(expansion: _Expansion, node: onnx.NodeProto) -> None:
     expansion.finish(node, "Gemm", inputs, (y_scale, y_zero), list(node.attribute))
 
 
-def _add(expansion: _Expansion, node: onnx.NodeProto) -> None:
+def _arithmetic(expansion: _Expansion, node: onnx.NodeProto) -> None:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = _inputs(expansion, node, 7, 8)
     inputs = [expansion.dequantise(node, a, (a_scale, a_zero)),
               expansion.dequantise(node, b, (b_scale, b_zero))]
-    expansion.finish(node, "Add", inputs, (y_scale, y_zero), list(node.attribute))
+    expansion.finish(node, node.op_type.removeprefix("QLinear"), inputs, (y_scale, y_zero),
+                     list(node.attribute))
 
 
 def _concat(expansion: _Expansion, node: onnx.NodeProto) -> None:
@@ -175,9 +176,10 @@ def _triples(names: Sequence[str]) -> Iterator[tuple[str, Parameters]]:
         yield name, (scale, zero)
 
 
-def _leaky_relu(expansion: _Expansion, node: onnx.NodeProto) -> None:
+def _function(expansion: _Expansion, node: onnx.NodeProto) -> None:
     x, x_scale, x_zero, y_scale, y_zero = _inputs(expansion, node, 4, 5)
-    expansion.finish(node, "LeakyRelu", [expansion.dequantise(node, x, (x_scale, x_zero))], (y_scale, y_zero),
+    expansion.finish(node, node.op_type.removeprefix("QLinear"),
+                     [expansion.dequantise(node, x, (x_scale, x_zero))], (y_scale, y_zero),
                      list(node.attribute))
 
 
@@ -191,11 +193,13 @@ def _pool(expansion: _Expansion, node: onnx.NodeProto) -> None:
 
 _FORMS: dict[str, Callable[[_Expansion, onnx.NodeProto], None]] = {
     "QGemm": _gemm,
-    "QLinearAdd": _add,
+    "QLinearAdd": _arithmetic,
     "QLinearAveragePool": _pool,
     "QLinearConcat": _concat,
     "QLinearConv": _conv,
     "QLinearGlobalAveragePool": _pool,
-    "QLinearLeakyRelu": _leaky_relu,
+    "QLinearLeakyRelu": _function,
     "QLinearMatMul": _matmul,
+    "QLinearMul": _arithmetic,
+    "QLinearSigmoid": _function,
 }
