@@ -1,7 +1,7 @@
 """Functions of one activation, as files have them, beside what they are in exact arithmetic."""
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import erf, exp, expm1, floor, log1p, sqrt, tanh
+from math import ceil, erf, exp, expm1, floor, log, log1p, sqrt, tanh
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,9 @@ FUNCTIONS = (
     one("Abs", abs),
     one("Neg", lambda x: -x),
     one("Floor", floor),
+    one("Ceil", ceil),
+    one("Round", round),
+    one("Sign", lambda x: int(x > 0) - int(x < 0)),
     one("ThresholdedRelu", lambda x: x if x > 0.5 else 0, alpha=0.5),
     one("LeakyRelu", lambda x: x if x >= 0 else 0.3 * x, alpha=0.3),
     one("PRelu", lambda x: x if x >= 0 else 0.17 * x, [0.17]),
@@ -98,6 +101,10 @@ FUNCTIONS = (
     one("Div", lambda x: x / 0.37, [0.37]),
     one("Pow", lambda x: x**2, 2),
     one("Max", lambda x: max(x, -0.4), -0.4),
+    one("Min", lambda x: min(x, 0.4), 0.4),
+    one("Swish", lambda x: x * sigmoid(0.7 * x), opset=24, alpha=0.7),
+    chain("logarithm", lambda x: log(abs(x) + 0.1), ("Abs", "x"), ("Add", "", 0.1), ("Log", ""),
+          place_decides=True),
     chain("Sqrt of Abs", lambda x: sqrt(abs(x)), ("Abs", "x"), ("Sqrt", "")),
     chain("Sqrt of Relu", lambda x: sqrt(max(x, 0)), ("Relu", "x"), ("Sqrt", "")),
     chain("cube root", lambda x: (abs(x) + 0.1)**(1 / 3), ("Abs", "x"), ("Add", "", 0.1), ("Pow", "", 1 / 3)),
