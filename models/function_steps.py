@@ -10,14 +10,11 @@ def name(path: Path) -> list[str]:
     """The names of the sums with one number in a file, to which names are given if they have none.
 
     They are steps of functions, as of x * Clip(x + 3, 0, 6) / 6, which become one table if nothing is
-    quantised in between. A bias behind a MatMul is none.
+    quantised in between. A bias behind a MatMul is in its Gemm already.
     """
     model = onnx.load(path)
     numbers = {tensor.name for tensor in model.graph.initializer if prod(tensor.dims) == 1}
-    products = {name for node in model.graph.node if node.op_type in ("Gemm", "MatMul")
-                for name in node.output}
-    found = [node for node in model.graph.node if node.op_type == "Add" and numbers.intersection(node.input)
-             and not products.intersection(node.input)]
+    found = [node for node in model.graph.node if node.op_type == "Add" and numbers.intersection(node.input)]
     taken = {node.name for node in model.graph.node}
     for node in found:
         if not node.name:

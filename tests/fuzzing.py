@@ -32,7 +32,7 @@ VALUES = 20_000  # of a frame, in all tensors: networks as small as that are pla
 
 def sound(folder: Path) -> list[bytes]:
     """Return small models to start from; what one of them reads is in the folder."""
-    models = with_external_data(folder), exported(), computed(), operator_oriented()
+    models = with_external_data(folder), exported(), computed(), operator_oriented(), functions()
     return [every_operator(folder / "small.onnx").read_bytes(),
             *(model.proto().SerializeToString() for model in models)]
 
@@ -103,6 +103,22 @@ def computed() -> QdqModel:
     model.quantisations[flat] = wide
     model.conv(flat, np.ones((3, 12), np.int8), q, name="y", operator="Gemm", transB=1)
     model.output("y_q", (3,), np.uint8)
+    return model
+
+
+def functions() -> QdqModel:
+    """Functions of one tensor, which ONNX Runtime computes, and constants in their forms."""
+    model = QdqModel()
+    q = Q(0.05, 100)
+    x = model.input((2, 4, 3), q)
+    s = model.node("Mul", [x, model.node("Sigmoid", [x], "sigmoid")], "silu")
+    x = model.quantise(model.node("LeakyRelu", [s], "leaky", alpha=0.1), q, name="s")
+    x = model.node("PRelu", [x, model.constant("slope", np.full((2, 1, 1), 0.2, np.float32))], "prelu")
+    x = model.node("Add", [x, model.weight("c", np.array([[[7]]], np.uint8), 0.05, 3, 0)], "sum")
+    x = model.quantise(model.node("Elu", [x], "elu"), Q(0.04, 60), name="e")
+    exp = model.node("Exp", [x], "exp")
+    x = model.node("Div", [model.constant("one", np.array([1], np.float32)), exp], "d")
+    model.output(model.quantise(model.node("Pow", [x, "slope"], "p"), Q(0.01, 0), name="y"), (2, 4, 3))
     return model
 
 
