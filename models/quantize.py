@@ -19,12 +19,16 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from headrace.gen.importer.load import MAX_ELEMENTS, load
+from headrace.gen.importer.passes import sizes
+from headrace.gen.importer.passes.evaluate import evaluate
 from headrace.gen.importer.passes.simplify import simplify
 from headrace.gen.importer.source import file as onnx_file
 from headrace.gen.importer.source.file import quote, type_name
+from headrace.gen.importer.source.kind import is_quantised
 from headrace.gen.importer.source.node import OnnxNode
 from headrace.gen.ir.errors import HeadraceError, shorten
 from headrace.gen.system import files, processes
+from headrace.models import function_steps as steps
 from headrace.sim.oracle import ERRORS
 
 Samples = npt.NDArray[np.float32]
@@ -77,7 +81,7 @@ class Summary:
 
 
 class FloatModel:
-    """A float network with one input whose only unknown size may be the batch, which becomes 1.
+    """A float network with one input, of which open sizes are as :py:`sizes.fix()` says.
 
     Raises
     ------
@@ -85,12 +89,11 @@ class FloatModel:
         If the file is damaged, quantised already, or its input is not supported.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shape: sizes.Given = None) -> None:
         self.path = path
         self.proto = onnx_file.read(path)
         graph = self.proto.graph
-        if any(node.op_type.endswith(("QuantizeLinear", "Quant")) or node.op_type.startswith("QLinear")
-               for node in graph.node):
+        if any(map(is_quantised, graph.node)):
             raise HeadraceError(f"{path}: quantised already; a float network is supported")
         constants = {tensor.name for tensor in graph.initializer}
         sources = [value for value in graph.input if value.name not in constants]
@@ -101,18 +104,22 @@ class FloatModel:
         tensor = source.type.tensor_type
         if tensor.elem_type != onnx.TensorProto.FLOAT:
             raise HeadraceError(f"{where} is of {type_name(tensor.elem_type)}; float is supported")
-        dims = tensor.shape.dim
-        fixed = all(dim.dim_value > 0 for dim in dims[1:])
-        if len(dims) not in (2, 4) or not fixed or dims[0].dim_value not in (0, 1):
-            text = ", ".join(quote(dim.dim_param or str(dim.dim_value))[1:-1] for dim in dims[:9])
-            raise HeadraceError(f"{where} has shape ({text}); four or two sizes are supported, all of them "
-                                "fixed but the batch, which becomes 1")
+        self.proto = sizes.fix(self.proto, path, shape)
+        (source,) = (value for value in self.proto.graph.input if value.name not in constants)
+        found = [int(dim.dim_value) for dim in source.type.tensor_type.shape.dim]
+        if len(found) not in sizes.RANKS or min(found) < 1:
+            row = "; a row is an image of height 1: export the network with that" if len(found) == 3 else ""
+            raise HeadraceError(f"{where} has shape {sizes.describe(source)}; "
+                                f"four or two sizes are supported{row}")
+        if len(outputs := self.proto.graph.output) != 1:
+            names = ", ".join(quote(value.name) for value in outputs[:9])
+            raise HeadraceError(f"{path}: {len(outputs)} graph outputs ({names}); networks with one are "
+                                "supported: leave out the others, as onnx.utils.extract_model does")
         self.name: str = source.name
-        self.shape = tuple(int(dim.dim_value) for dim in dims[1:])
-        for value in (source, *graph.output):
-            if value.type.tensor_type.shape.dim:
-                value.type.tensor_type.shape.dim[0].dim_value = 1
-        del graph.value_info[:]  # may speak of the batch
+        self.shape = tuple(found[1:])
+        for value in self.proto.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        del self.proto.graph.value_info[:]  # may speak of the batch
 
     def quantise(self, samples: Samples, options: Options, target: Path) -> Summary:
         """Quantise with `samples`, (N, *shape), as calibration data, and write ``target``.
@@ -134,7 +141,7 @@ class FloatModel:
             try:
                 layers = len(load(made).nodes)
             except HeadraceError as error:
-                reason = str(error).removeprefix(f"{made}: ")
+                reason, *_ = str(error).removeprefix(f"{made}: ").split("; --cut ")  # which it does not take
                 raise HeadraceError(f"{self.path}: when quantised: {reason}") from error
             with self._tools():
                 summary = _compare(layers, self.name, samples, prepared, made)
@@ -142,7 +149,7 @@ class FloatModel:
         return summary
 
     def _quantise(self, samples: Samples, options: Options, prepared: Path, made: Path) -> None:
-        model = _with_clips(simplify(self.proto, self.path))
+        model = _with_clips(simplify(evaluate(self.proto, self.path), self.path))
         if max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
                default=0) < _OPSET:
             model = version_converter.convert_version(model, _OPSET)
@@ -155,22 +162,23 @@ class FloatModel:
             prepared, made, _Reader(self.name, samples), op_types_to_quantize=_QUANTISED,
             per_channel=options.per_channel, activation_type=_TYPES[options.activations],
             weight_type=_TYPES[options.weights], calibrate_method=METHODS[options.method],
+            nodes_to_exclude=steps.name(prepared),
             extra_options={"ActivationSymmetric": False})
 
     def _check_sizes(self, model: onnx.ModelProto) -> None:
         """Refuse what would fill the memory, before anything is carried out."""
         graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-        sizes = {value.name: prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        known = {value.name: prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
                  for value in (*graph.value_info, *graph.output) if value.type.tensor_type.HasField("shape")}
         for node in graph.node:
             for name in filter(None, node.output):
-                size, at = sizes.get(name, 0), OnnxNode(node, file=str(self.path))
+                size, at = known.get(name, 0), OnnxNode(node, file=str(self.path))
                 if size < 1:
                     raise at.error("its output has an unknown size; operators of ONNX with fixed sizes are "
                                    "supported")
                 if size > MAX_ELEMENTS:
                     raise at.error(f"its output has {size} elements; up to {MAX_ELEMENTS} are supported")
-        if (total := sum(sizes.values())) > MAX_TOTAL:
+        if (total := sum(known.values())) > MAX_TOTAL:
             raise HeadraceError(f"{self.path}: {total} elements in all tensors; "
                                 f"up to {MAX_TOTAL} are supported")
 

@@ -22,6 +22,7 @@ from headrace.sim import images
 from headrace.sim.reference import Activations
 
 Number = TypeVar("Number", np.int16, np.float32)
+Made = TypeVar("Made")
 
 MAX_BYTES = 1 << 30  # of one array
 _SHORTER_SIDE = 256 / 224  # of an image before the centre crop, in heights of the network's input
@@ -34,7 +35,8 @@ _DAMAGE = (ValueError, SyntaxError, EOFError, IndexError, KeyError, MemoryError,
 def load(paths: Iterable[str | PathLike[str]], graph: Graph) -> Activations:
     """Read inputs for `graph` from one or more files, (N, C, H, W).
 
-    That is the order of the arrays for every network, also if its ONNX file takes N x H x W x C.
+    That is the order of the arrays for every network, also if its ONNX file takes N x H x W x C; arrays of
+    that order are turned where only it fits.
 
     ``.npz``
         The array ``x``, or the only array.
@@ -70,20 +72,35 @@ def gather(paths: Iterable[str | PathLike[str]],
     :exc:`HeadraceError`
         If there is no file, or one cannot be read.
     """
-    arrays = []
-    for path in map(Path, paths):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                arrays.append(read(path))
-        except OSError as error:
-            raise HeadraceError(f"{path}: cannot be read: {error.strerror or 'it is damaged'}") from error
-        except _DAMAGE as error:
-            raise HeadraceError(f"{path}: damaged, or not what its suffix says") from error
+    arrays = [_guarded(path, read) for path in map(Path, paths)]
     if not arrays:
         raise HeadraceError("no input files; .npz, .npy and images are supported")
     return np.concatenate(arrays)
+
+
+def frame_shape(paths: Iterable[str | PathLike[str]]) -> tuple[int, ...] | None:
+    """The shape of a frame of the first file, without a batch; None if it is neither .npz nor .npy.
+
+    Raises
+    ------
+    :exc:`HeadraceError`
+        If the file cannot be read.
+    """
+    values = next((_guarded(path, array) for path in map(Path, paths)), None)
+    return None if values is None else values.shape[1 - values.ndim % 2:]
+
+
+def _guarded(path: Path, read: Callable[[Path], Made]) -> Made:
+    """Return ``read(path)``; what a damaged file raises becomes one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return read(path)
+    except OSError as error:
+        raise HeadraceError(f"{path}: cannot be read: {error.strerror or 'it is damaged'}") from error
+    except _DAMAGE as error:
+        raise HeadraceError(f"{path}: damaged, or not what its suffix says") from error
 
 
 def array(path: Path) -> npt.NDArray[np.generic] | None:
@@ -138,6 +155,8 @@ def _integers(array: npt.NDArray[np.generic], target: Tensor, path: Path) -> Act
         target.shape, target.shape[:1]]
     if array.shape in shapes:
         array = array[None]
+    elif array.shape[1:] not in shapes and array.shape[-3:] == (*target.shape[1:], target.channels):
+        array = np.moveaxis(array.reshape(-1, *array.shape[-3:]), 3, 1) if array.ndim in (3, 4) else array
     if array.shape[1:] not in shapes or not len(array):
         wanted = " or ".join(f"(N, {', '.join(map(str, shape))})" for shape in shapes)
         raise HeadraceError(f"{path}: shape {array.shape}; {wanted} is supported")

@@ -2,8 +2,9 @@
 
 ONNX Runtime computes with integers only after it has fused the quantised operators, and on x86
 processors without VNNI its defaults saturate sums of int8 products at 16 bits. The settings here
-avoid both, so that its results are those of exact integer arithmetic. One operator has no integer
-kernel: in the average of a window a tie may go either way (:mod:`headrace.sim.ties`).
+avoid both, so that its results are those of exact integer arithmetic. Two kinds of operators have no integer
+kernel: the average of a window, and functions of one activation, where a tie may go either way
+(:mod:`headrace.sim.ties`).
 """
 from dataclasses import dataclass
 from os import PathLike
@@ -12,23 +13,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from headrace.gen.importer import probe as onnx_probe
+from headrace.gen.importer.table import ERRORS as ERRORS
+from headrace.gen.importer.table import options as session_options
 from headrace.gen.ir.errors import HeadraceError, shorten
 from headrace.gen.ir.graph import Graph
 from headrace.gen.system import processes
 from headrace.sim import reference, ties
 from headrace.sim.reference import Activations, Integers
 
-ERRORS = tuple(
-    getattr(ort_errors, name)
-    for name in ("EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph",
-                 "InvalidProtobuf", "NoModel", "NotImplemented", "RuntimeException"))
-
-_LOG_FATAL_ONLY = 4  # errors are raised
 _REASON = 400  # characters of a message
-ort.set_default_logger_severity(_LOG_FATAL_ONLY)
 
 
 def tensors(path: str | PathLike[str], graph: Graph, x: Integers, *,
@@ -114,13 +109,7 @@ def compare(graph: Graph, path: str | PathLike[str], x: Integers, *, layers: boo
 
 
 def _session(path: Path, graph: Graph, cut: str | None) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = _LOG_FATAL_ONLY
-    options.intra_op_num_threads = 1
-    if any(tensor.quantisation.signed for tensor in graph.tensors.values()):
-        options.add_session_config_entry("session.qdqisint8allowed", "1")
-    else:  # makes int8 weights uint8, for which there are exact kernels
-        options.add_session_config_entry("session.x64quantprecision", "1")
+    options = session_options(signed=any(tensor.quantisation.signed for tensor in graph.tensors.values()))
     with processes.workspace() as folder:
         optimised = folder / "optimised.onnx"
         options.optimized_model_filepath = str(optimised)
@@ -129,8 +118,9 @@ def _session(path: Path, graph: Graph, cut: str | None) -> ort.InferenceSession:
         rounding = onnx_probe.float_operators(optimised)
     if rounding:
         raise HeadraceError(
-            f"{path}: ONNX Runtime computes {', '.join(rounding)} with real numbers; it can be "
-            "compared where activations and weights are uint8/uint8, uint8/int8 or int8/int8")
+            f"{path}: ONNX Runtime computes {', '.join(rounding)} with real numbers, and not with its "
+            "integer kernels, which alone can be compared with; they want one QuantizeLinear behind each "
+            "operator")
     return session
 
 

@@ -5,11 +5,14 @@ own, and divides; the integer graph does the same with the exact sum. Float32 ro
 partial sum, so that a mean next to half a step may come out on either side of it. What makes a difference a
 tie is that both results lie between those of the least and of the greatest float32 sum that the window can
 have.
+
+Some functions of one activation ONNX Runtime computes in one way with vectors, and in another for a tensor's
+last values. Where that may decide, a table is marked.
 """
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.ir.graph import Node, Pool, Tensor
+from headrace.gen.ir.graph import Lookup, Node, Pool, Tensor
 from headrace.sim import reference
 from headrace.sim.reference import Activations
 
@@ -29,6 +32,10 @@ def find(node: Node, inputs: list[Activations], tensors: dict[str, Tensor], ours
     theirs : what ONNX Runtime makes of it
     """
     found: npt.NDArray[np.bool_] = ours != theirs
+    if isinstance(node, Lookup):
+        near = np.zeros(len(node.table), np.bool_) if node.ties is None else node.ties
+        found &= near[inputs[0] - tensors[node.inputs[0]].quantisation.lo] & (abs(ours - theirs) == 1)
+        return found
     if not isinstance(node, Pool) or node.kind != "average":
         return np.zeros_like(found)
     x, y = (tensors[name].quantisation for name in (node.inputs[0], node.output))

@@ -15,7 +15,7 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
@@ -32,7 +32,7 @@ VALUES = 20_000  # of a frame, in all tensors: networks as small as that are pla
 
 def sound(folder: Path) -> list[bytes]:
     """Return small models to start from; what one of them reads is in the folder."""
-    models = with_external_data(folder), exported(), operator_oriented()
+    models = with_external_data(folder), exported(), computed(), operator_oriented(), functions()
     return [every_operator(folder / "small.onnx").read_bytes(),
             *(model.proto().SerializeToString() for model in models)]
 
@@ -73,6 +73,52 @@ def exported() -> QdqModel:
     offset = model.weight("b", np.arange(3, dtype=np.int32), np.float32(0.1) * np.float32(0.02), 0, 0)
     y = model.operator("Add", [product, offset], wide, name="classes")
     model.output(model.node("Softmax", [y], "probabilities"), (3,))
+    return model
+
+
+def computed() -> QdqModel:
+    """Computed constants, an open batch, real biases, int8 and uint8, a scale for each channel."""
+    rng = np.random.default_rng(2)
+    q, wide = Q(0.05, 128), Q(0.1, -3, np.int8)
+    model = QdqModel(weights="QuantizeLinear", integer_clips=True, dedicated=True)
+    a = model.conv(model.input((3, 5, 4), q), rng.integers(-99, 99, (2, 3, 1, 1)).astype(np.int8), wide,
+                   name="a", bias=rng.uniform(-1, 1, 2).astype(np.float32), clip="Relu")
+    model.inputs[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    model.operator("Add", [a, a], wide, name="s")
+    model.node("Conv", ["s_dq", model.weight("b_w", np.ones((2, 2, 1, 1), np.int8), 0.02, 0, 0)], "b_raw")
+    model.node("QuantizeLinear", ["b_raw", model.constant("scales", np.array([0.2, 0.4], np.float32)),
+                                  model.constant("zeros", np.zeros(2, np.uint8))], "b_q", axis=1)
+    model.node("DequantizeLinear", ["b_q", "scales", "zeros"], "b_dq", axis=1)
+    model.quantisations["b_dq"] = q
+    model.weights = "Clip"
+    c = model.conv("b_dq", rng.integers(-99, 99, (2, 1, 3, 3)).astype(np.int8), wide, name="c", group=2)
+    shape = model.node("Cast", [model.node("Shape", [c], "shape")], "shape_32", to=TensorProto.INT32)
+    batch = model.node("Gather", [shape, model.constant("at", np.array(0))], "batch")
+    batches = model.node("Unsqueeze", [batch, model.constant("axes", np.array([0]))], "batches")
+    rest = model.node("Mul", [model.constant("two", np.array([2], np.int32)), model.node(
+        "ConstantOfShape", [model.constant("length", np.array([1]))], "six",
+        value=numpy_helper.from_array(np.array([6], np.int32)))], "rest")
+    target = model.node("Concat", [batches, rest], "target_32", axis=0)
+    flat = model.node("Reshape", [c, model.node("Cast", [target], "target", to=TensorProto.INT64)], "flat")
+    model.quantisations[flat] = wide
+    model.conv(flat, np.ones((3, 12), np.int8), q, name="y", operator="Gemm", transB=1)
+    model.output("y_q", (3,), np.uint8)
+    return model
+
+
+def functions() -> QdqModel:
+    """Functions of one tensor, which ONNX Runtime computes, and constants in their forms."""
+    model = QdqModel()
+    q = Q(0.05, 100)
+    x = model.input((2, 4, 3), q)
+    s = model.node("Mul", [x, model.node("Sigmoid", [x], "sigmoid")], "silu")
+    x = model.quantise(model.node("LeakyRelu", [s], "leaky", alpha=0.1), q, name="s")
+    x = model.node("PRelu", [x, model.constant("slope", np.full((2, 1, 1), 0.2, np.float32))], "prelu")
+    x = model.node("Add", [x, model.weight("c", np.array([[[7]]], np.uint8), 0.05, 3, 0)], "sum")
+    x = model.quantise(model.node("Elu", [x], "elu"), Q(0.04, 60), name="e")
+    exp = model.node("Exp", [x], "exp")
+    x = model.node("Div", [model.constant("one", np.array([1], np.float32)), exp], "d")
+    model.output(model.quantise(model.node("Pow", [x, "slope"], "p"), Q(0.01, 0), name="y"), (2, 4, 3))
     return model
 
 

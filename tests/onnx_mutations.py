@@ -10,9 +10,9 @@ SIZES = (-(1 << 63), -2, -1, 0, 1, 2, 3, 7, 64, 4096, 65_537, 1 << 26, (1 << 31)
 REALS = (0.0, -0.0, -1.0, 1e-45, 1e-38, 1e-20, 1e-6, 0.003, 0.5, 1.0, 255.0, 1e20, 3.4e38, float("inf"),
          float("-inf"), float("nan"))
 OPERATORS = ("Add", "AveragePool", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear", "Flatten",
-             "Gemm", "GlobalAveragePool", "If", "Loop", "MatMul", "MaxPool", "Mul", "Pad", "QLinearConv",
-             "Quant", "QuantizeLinear", "ReduceMean", "Relu", "Reshape", "Resize", "Softmax", "Transpose", "",
-             "X" * 999)
+             "Gemm", "GlobalAveragePool", "If", "Loop", "MatMul", "MaxPool", "Mul", "Pad", "Pow", "PRelu",
+             "QLinearConv", "QLinearMul", "Quant", "QuantizeLinear", "ReduceMean", "Relu", "Reshape",
+             "Resize", "Sigmoid", "Softmax", "Softplus", "Sub", "Transpose", "", "X" * 999)
 ATTRIBUTES = ("alpha", "auto_pad", "axis", "ceil_mode", "count_include_pad", "dilations", "group",
               "kernel_shape", "keepdims", "mode", "output_dtype", "pads", "perm", "strides", "transA",
               "transB")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from functions import FUNCTIONS, Function
 from onnx_models import Q, QdqModel
 from qoperator_models import QOperatorModel
 from random_networks import Layer, Network, Shape
@@ -18,23 +19,36 @@ def save(network: Network, path: Path) -> Path:
 class _Builder:
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.model = QOperatorModel() if network.operators else QdqModel()
         self.rng = np.random.default_rng(network.seed)
-        self.least = np.iinfo(network.dtype).min
+        self.forms = np.random.default_rng((network.seed, 1))  # of the file, which change no layer
+        weights = ("", "Clip", "QuantizeLinear")[self.forms.integers(3)]
+        self.functions = np.random.default_rng((network.seed, 2))
+        self.mixed = not network.operators and self.forms.random() < 0.25  # int8 and uint8 activations
+        self.model = QOperatorModel() if network.operators else QdqModel(
+            weights=weights, integer_clips=self.forms.random() < 0.3, dedicated=self.forms.random() < 0.3)
         self.count = 0
 
     def build(self) -> QdqModel:
         network, shape = self.network, self.network.shape
-        x = self.model.input(shape, self.q(0.02, network), real=network.real)
+        q = self.q(0.02, network)
+        x = self.model.input(shape, q, real=network.real)
+        if not network.operators and network.layers[0].kind == "gemm" and self.forms.random() < 0.7:
+            del self.model.nodes[:]  # the vector is made before it is quantised
+            flat = self.model.node("Flatten", ["x"], "x_flat")
+            x = self.model.quantise(flat, q) if network.real else self.model.dequantise(flat, "x_flat_dq", q)
         for layer in network.layers:
             x = self.layer(layer, x, shape)
             shape = layer.output(shape)
         vector = any(layer.kind == "gemm" for layer in network.layers)
         self.model.output(x, shape[:1] if vector else shape)
+        if self.forms.random() < 0.5:
+            for value in (*self.model.inputs, *self.model.outputs):
+                value.type.tensor_type.shape.dim[0].dim_param = "batch"
         return self.model
 
     def q(self, scale: float, layer: Layer | Network) -> Q:
-        return Q(scale, self.least + layer.zero_point, self.network.dtype)
+        dtype = self.forms.choice((np.int8, np.uint8)) if self.mixed else self.network.dtype
+        return Q(scale, int(np.iinfo(dtype).min) + layer.zero_point, dtype)
 
     def scale(self, about: float, spread: float = 1.0) -> float:
         value = about * 2.0 ** self.rng.uniform(-spread, spread)
@@ -48,12 +62,17 @@ class _Builder:
         match layer.kind:
             case "dense" | "depthwise" | "gemm":
                 return self.conv(layer, x, shape, name)
+            case "max" if self.bare(layer):
+                self.model.quantisations[name] = q  # what follows reads it unquantised
+                return self.model.node("MaxPool", [x], name, **window)
             case "max":
                 return self.model.operator("MaxPool", [x], q, name=name, **window)
             case "average":
                 return self.model.operator("AveragePool", [x], made, name=name, count_include_pad=1, **window)
             case "global":
                 return self.model.operator("GlobalAveragePool", [x], made, name=name)
+            case "leaky" if (function := self.function()) is not None:
+                return self.model.quantise(function.add(self.model, x, name), made, name=name)
             case "leaky":
                 alpha = float(self.rng.choice((0.1, 0.25, -0.5)))
                 return self.model.operator("LeakyRelu", [x], made, name=name, alpha=alpha)
@@ -71,6 +90,18 @@ class _Builder:
             return self.model.operator("Concat", others, made, name=name, axis=1)
         made = q if layer.keep else self.q(self.scale(q.scale + first.scale), layer)
         return self.model.operator("Add", [*others, x] if layer.swap else [x, *others], made, name=name)
+
+    def function(self) -> Function | None:
+        """Another function in the place of a LeakyRelu."""
+        if self.network.operators or self.functions.random() < 0.3:
+            return None
+        known = [function for function in FUNCTIONS if function.opset <= self.model.opset]
+        return known[self.functions.integers(len(known))]
+
+    def bare(self, layer: Layer) -> bool:
+        """Whether an operator gets no QuantizeLinear, if it can do without."""
+        network = self.network
+        return not network.operators and layer is not network.layers[-1] and self.forms.random() < 0.5
 
     def chain(self, body: tuple[Layer, ...], x: str, shape: Shape) -> str:
         for layer in body:
@@ -95,6 +126,10 @@ class _Builder:
         options: dict[str, Any] = dict(
             scale=scales if layer.per_channel else float(scales[0]), zero_point=zero, name=name, clip=None,
             bias=rng.integers(-99 * half, 99 * half, layer.outputs) if layer.bias else None)
+        if layer.bias and not self.network.operators and self.forms.random() < 0.5:
+            unit = np.float32(q.scale) * np.asarray(options["scale"], np.float32)
+            off = self.forms.uniform(-0.5, 0.5, layer.outputs)
+            options["bias"] = ((options["bias"] + off) * unit).astype(np.float32)
         if layer.clip:
             options["clip"] = "Relu" if layer.clip == "Relu" else (0.0, 60 * made.scale)
         if layer.kind == "gemm":

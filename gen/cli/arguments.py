@@ -8,6 +8,7 @@ from typing import Any, get_args
 from headrace.boards.top import BAUD
 from headrace.gen.estimate.devices import find as device_named
 from headrace.gen.estimate.price import LATENCY
+from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Keep, Means
@@ -24,6 +25,16 @@ def add_model(parser: ArgumentParser, *, real: bool = False) -> None:
                         help=f"{'float' if real else 'quantised'} ONNX file")
     if not real:
         parser.add_argument("--cut", metavar="TENSOR", help="build only up to this tensor of the ONNX file")
+    parser.add_argument("--shape", type=positive, nargs="+", metavar="N",
+                        help="C H W of an input whose sizes the file leaves open (default: as the data is)")
+
+
+def imported(options: Namespace) -> Graph:
+    """Import the model. Sizes that it leaves open are those of --shape, or else of the arrays of --inputs."""
+    if options.shape is None and (paths := getattr(options, "inputs", None)):
+        from headrace.sim.inputs import frame_shape
+        return load(options.model, options.cut, lambda: frame_shape(paths))
+    return load(options.model, options.cut, options.shape)
 
 
 def add_json(parser: ArgumentParser) -> None:

@@ -11,13 +11,13 @@ from headrace.gen.cli.arguments import (
     add_means,
     add_model,
     add_output,
+    imported,
     means,
     positive,
     positive_real,
 )
 from headrace.gen.cli.command import Command, show
 from headrace.gen.cli.progress import of_things
-from headrace.gen.importer.load import load
 from headrace.gen.request import Request
 
 
@@ -43,7 +43,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> int:
     from headrace.boards.bitstream import Settings, bitstream
-    graph, board = load(options.model, options.cut), options.board
+    graph, board = imported(options), options.board
     planned = Request(cycles=options.cycles, device=board.room if options.fit else None,
                       target=board.device.target, means=means(options),
                       latency=options.latency_weight).plan(graph)

@@ -2,9 +2,8 @@
 from argparse import ArgumentParser, Namespace
 
 from headrace.gen.cli import report
-from headrace.gen.cli.arguments import add_model, add_output, add_plan, rate_lines, request
+from headrace.gen.cli.arguments import add_model, add_output, add_plan, imported, rate_lines, request
 from headrace.gen.cli.command import Command
-from headrace.gen.importer.load import load
 from headrace.gen.netlist.build import build
 from headrace.gen.system import streams
 
@@ -16,7 +15,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> int:
-    asked, graph = request(options), load(options.model, options.cut)
+    asked, graph = request(options), imported(options)
     planned = asked.plan(graph)
     files, proof = build(graph, planned, options.output)
     streams.say("\n".join([f"{options.output}: {len(files)} Verilog files, plan.json, proof.json",

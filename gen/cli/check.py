@@ -2,9 +2,8 @@
 from argparse import ArgumentParser, Namespace
 
 from headrace.gen.cli import report
-from headrace.gen.cli.arguments import add_inputs, add_json, add_model, inputs
+from headrace.gen.cli.arguments import add_inputs, add_json, add_model, imported, inputs
 from headrace.gen.cli.command import Command, show
-from headrace.gen.importer.load import load
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -15,7 +14,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> int:
     from headrace.sim import oracle
-    graph = load(options.model, options.cut)
+    graph = imported(options)
     x = inputs(options, graph)
     found = oracle.judge(graph, options.model, x, cut=options.cut)
     mismatches = sum(found.mismatches.values())

@@ -2,9 +2,8 @@
 from argparse import ArgumentParser, Namespace
 
 from headrace.gen.cli import report
-from headrace.gen.cli.arguments import add_json, add_model
+from headrace.gen.cli.arguments import add_json, add_model, imported
 from headrace.gen.cli.command import Command, show
-from headrace.gen.importer.load import load
 from headrace.gen.ir.info import info
 
 
@@ -14,7 +13,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> int:
-    network = info(load(options.model, options.cut))
+    network = info(imported(options))
     show(options, network.to_json(), lambda: report.info_table(network))
     return 0
 

@@ -3,10 +3,18 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 
 from headrace.gen.cli import report
-from headrace.gen.cli.arguments import add_json, add_model, add_plan, rate, rate_lines, request, written
+from headrace.gen.cli.arguments import (
+    add_json,
+    add_model,
+    add_plan,
+    imported,
+    rate,
+    rate_lines,
+    request,
+    written,
+)
 from headrace.gen.cli.command import Command, show
 from headrace.gen.estimate.estimate import estimate
-from headrace.gen.importer.load import load
 from headrace.gen.planning.fit import usage
 from headrace.gen.planning.table import plan_table
 
@@ -20,7 +28,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> int:
-    asked, graph = request(options), load(options.model, options.cut)
+    asked, graph = request(options), imported(options)
     planned = asked.plan(graph)
     if options.picture:
         from headrace.gen.planning.picture import draw

@@ -2,9 +2,8 @@
 from argparse import ArgumentParser, Namespace
 
 from headrace.gen.cli import report
-from headrace.gen.cli.arguments import add_json, add_model
+from headrace.gen.cli.arguments import add_json, add_model, imported
 from headrace.gen.cli.command import Command, show
-from headrace.gen.importer.load import load
 from headrace.gen.numerics.proof import prove
 
 
@@ -14,7 +13,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> int:
-    proof = prove(load(options.model, options.cut))
+    proof = prove(imported(options))
     show(options, proof.to_json(), lambda: report.proof_table(proof))
     return 0
 

@@ -48,7 +48,15 @@ def info_table(network: NetworkInfo) -> Any:
                  info_summary(network),
                  f"{network.multiplications_per_position:,} behind each of the {_shape(network.output[1:])} "
                  "output positions: weights x tile, a layer's positions per output position",
-                 *host_line(network.host))
+                 *_bias_lines(network), *host_line(network.host))
+
+
+def _bias_lines(network: NetworkInfo) -> Iterator[str]:
+    rounded = [layer for layer in network.layers if layer.bias_rounding]
+    if rounded:
+        most = max(rounded, key=lambda layer: layer.bias_rounding)
+        yield (f"real biases of {len(rounded)} layers rounded to multiples of input scale x weight scale, as "
+               f"ONNX Runtime rounds them: by up to {most.bias_rounding:.2g} of an output step ({most.name})")
 
 
 def info_summary(network: NetworkInfo) -> str:

@@ -9,6 +9,7 @@ from headrace.gen.cli.arguments import (
     add_frames,
     add_json,
     add_model,
+    imported,
     inputs,
     positive,
     positive_real,
@@ -16,7 +17,6 @@ from headrace.gen.cli.arguments import (
 )
 from headrace.gen.cli.command import Command, show
 from headrace.gen.cli.progress import of_things
-from headrace.gen.importer.load import load
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> int:
     from headrace.sim import reference
-    graph = load(options.model, options.cut)
+    graph = imported(options)
     x = inputs(options, graph)
     image, result = graph.tensors[graph.input], graph.tensors[graph.output]
     timeout = options.timeout + seconds_on_line(image, result, baud=options.baud)

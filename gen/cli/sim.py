@@ -7,6 +7,7 @@ from headrace.gen.cli.arguments import (
     add_json,
     add_model,
     add_plan,
+    imported,
     inputs,
     rate,
     rate_lines,
@@ -15,7 +16,6 @@ from headrace.gen.cli.arguments import (
 )
 from headrace.gen.cli.command import Command, show
 from headrace.gen.cli.progress import of_a_simulation
-from headrace.gen.importer.load import load
 from headrace.gen.system import streams
 
 
@@ -29,7 +29,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> int:
     from headrace.sim import verify
-    asked, graph = request(options), load(options.model, options.cut)
+    asked, graph = request(options), imported(options)
     x = inputs(options, graph)
     planned = asked.plan(graph)
     with of_a_simulation(f"simulating {len(x)} frames") as progress:

@@ -2,10 +2,18 @@
 from argparse import ArgumentParser, Namespace
 
 from headrace.gen.cli import report
-from headrace.gen.cli.arguments import add_json, add_model, add_plan, positive, rate, rate_lines, request
+from headrace.gen.cli.arguments import (
+    add_json,
+    add_model,
+    add_plan,
+    imported,
+    positive,
+    rate,
+    rate_lines,
+    request,
+)
 from headrace.gen.cli.command import Command, show
 from headrace.gen.cli.progress import of_things
-from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.netlist.build import netlist
 from headrace.gen.netlist.jobs import BACKENDS, Workers
@@ -27,7 +35,7 @@ def _run(options: Namespace) -> int:
     asked = request(options)
     if asked.family is None:
         raise HeadraceError("synth needs --target or --fit")
-    graph = load(options.model, options.cut)
+    graph = imported(options)
     planned = asked.plan(graph)
     with of_things(f"synthesising for {asked.family}") as progress:
         workers = Workers(options.backend, options.jobs, options.scheduler)

@@ -1,4 +1,6 @@
 """Convolution and fully connected layers of an ONNX network."""
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -6,6 +8,7 @@ from headrace.gen.importer.source.node import OnnxNode, describe, window
 from headrace.gen.importer.values import (
     Activation,
     Arguments,
+    Constant,
     QuantisedConstant,
     Result,
     activation,
@@ -89,31 +92,55 @@ def _convolution(node: OnnxNode, args: Arguments, x: Activation, weight: npt.NDA
     outputs = len(weight)
     with np.errstate(over="ignore", under="ignore"):
         scale = np.broadcast_to(np.float32(x.tensor.quantisation.scale) * weight_scale, outputs)
-    bias = _bias(node, args, scale)
+    bias, rest = _bias(node, args, scale)
 
     def make(y: Tensor, lo: int, hi: int) -> Node:
         with np.errstate(over="ignore", under="ignore"):
             multiplier = (scale / np.float32(y.quantisation.scale)).astype(np.float32)
         check_multiplier(node, multiplier)
         return Conv("", (x.tensor.name,), y.name, weight=weight.astype(np.int16), bias=bias,
-                    multiplier=multiplier, window=moves, groups=groups, lo=lo, hi=hi)
+                    multiplier=multiplier, window=moves, groups=groups, lo=lo, hi=hi,
+                    bias_rounding=float((abs(rest) * multiplier).max()))
 
     shape = outputs, *moves.output_size(x.tensor.height, x.tensor.width)
     return Result(node, shape, shape, make)
 
 
-def _bias(node: OnnxNode, args: Arguments, scale: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    value = args[2] if len(args) > 2 else None
-    if value is None:
-        return np.zeros(scale.size, np.int64)
-    if not isinstance(value, QuantisedConstant) or value.bits != 32:
-        raise node.error(f"its bias is {describe_value(value)}; "
-                         "an int32 constant behind DequantizeLinear is supported")
-    if value.integers.shape not in ((scale.size,), (1, scale.size)):
-        raise node.error(f"a bias of shape {list(value.integers.shape)} for {scale.size} outputs")
+def _bias(node: OnnxNode, args: Arguments, scale: npt.NDArray[np.float32],
+          ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The bias in units of ``scale``, and what rounding took from it, in these units."""
+    value, none = args[2] if len(args) > 2 else None, np.zeros(scale.size)
+    match value:
+        case None:
+            return np.zeros(scale.size, np.int64), none
+        case Constant() if value.values.dtype == np.float32:
+            return _rounded(node, _vector(node, value.values, scale).astype(np.float32), scale)
+        case QuantisedConstant(bits=32):
+            integers = _vector(node, value.integers, scale).astype(np.int64)
+        case _:
+            raise node.error(f"its bias is {describe_value(value)}; "
+                             "a float constant, and an int32 one behind DequantizeLinear, are supported")
     expected = scale.astype(np.float64)
     if (abs(value.scale - expected) > BIAS_TOLERANCE * expected).any():
         raise node.error("its bias scale is not input scale x weight scale")
     if value.shifted:
         raise node.error("its bias has a zero point; 0 is supported")
-    return value.integers.reshape(-1).astype(np.int64)
+    return integers, none
+
+
+def _vector(node: OnnxNode, bias: npt.NDArray[Any], scale: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    if bias.shape not in ((scale.size,), (1, scale.size)):
+        raise node.error(f"a bias of shape {list(bias.shape)} for {scale.size} outputs")
+    return bias.reshape(-1)
+
+
+def _rounded(node: OnnxNode, bias: npt.NDArray[np.float32], scale: npt.NDArray[np.float32],
+             ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """As ONNX Runtime's optimiser does it, which thereby gets operators for its integer kernels."""
+    with np.errstate(all="ignore"):
+        steps = np.rint(bias / scale)
+    if not (fits := abs(steps) < 1 << 31).all():  # nor does NaN
+        channel = int(np.argmin(fits))
+        raise node.error(f"its bias {bias[channel]:g} of channel {channel} is beyond int32 in units of input "
+                         f"scale x weight scale, {scale[channel]:g}")
+    return steps.astype(np.int64), bias / scale.astype(np.float64) - steps

@@ -3,16 +3,20 @@ from dataclasses import replace
 from math import prod
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 
 from headrace.gen.importer.operators import OPERATORS
+from headrace.gen.importer.passes import sizes
 from headrace.gen.importer.passes.normalise import normalise
 from headrace.gen.importer.source import cut as onnx_cut
 from headrace.gen.importer.source import file as onnx_file
 from headrace.gen.importer.source.file import quote, type_name
+from headrace.gen.importer.source.functions import FUNCTIONS
+from headrace.gen.importer.source.kind import check_quantised, check_static
 from headrace.gen.importer.source.node import OnnxNode, Shape, describe
 from headrace.gen.importer.values import (
     Activation,
@@ -35,16 +39,21 @@ from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph, Lookup, Node, Quantisation, Tensor
 from headrace.gen.numerics import reach
 
+if TYPE_CHECKING:
+    from headrace.gen.importer.table import Table
+
 MAX_ELEMENTS = 1 << 26  # of an activation tensor
 MAX_SIDE = 1 << 12  # of an image, in pixels
 
 
-def load(path: str | PathLike[str], cut: str | None = None) -> Graph:
+def load(path: str | PathLike[str], cut: str | None = None,
+         shape: sizes.Given = None) -> Graph:
     """Import a quantised network, in a form that :mod:`headrace.gen.importer.passes.normalise` knows.
 
     Tensors keep the ONNX name of the quantised tensor, so that ONNX Runtime can be asked for it.
     The network ends at the tensor ``cut``, if there is one, and else where :py:`onnx_cut.cut()` says.
     What does not contribute to that is left out. The result passes :py:`Graph.verify()`.
+    ``shape`` gives the sizes of the input that the file leaves open, (C, H, W) or (N).
 
     Raises
     ------
@@ -52,8 +61,11 @@ def load(path: str | PathLike[str], cut: str | None = None) -> Graph:
         If the file is damaged, not quantised, or contains what is not supported, or if a sum can leave int32.
     """
     path = Path(path)
-    model, host = onnx_cut.cut(onnx_file.read(path), path, cut)
-    graph = replace(_Importer(path, normalise(model, path).graph).run(), host=host)
+    read = onnx_file.read(path)
+    check_quantised(read, path)
+    model, host = onnx_cut.cut(read, path, cut)
+    check_static(model, path)
+    graph = replace(_Importer(path, normalise(sizes.fix(model, path, shape), path)).run(), host=host)
     try:
         reach.find(graph)
     except HeadraceError as error:
@@ -64,9 +76,11 @@ def load(path: str | PathLike[str], cut: str | None = None) -> Graph:
 class _Importer:
     """Walks the nodes in order. ``values`` says what each ONNX tensor is so far."""
 
-    def __init__(self, path: Path, graph: onnx.GraphProto) -> None:
+    def __init__(self, path: Path, model: onnx.ModelProto) -> None:
         self.path = path
-        self.graph = graph
+        self.graph = model.graph
+        self.opsets = model.opset_import
+        graph = model.graph
         self.initialisers = {tensor.name: tensor for tensor in graph.initializer}
         self.declared = {value.name: dims for value in (*graph.value_info, *graph.output)
                          if (dims := _dims(value)) is not None}
@@ -80,7 +94,6 @@ class _Importer:
     def run(self) -> Graph:
         nodes = [OnnxNode(node, file=str(self.path))
                  for node in onnx_cut.needed(self.graph.node, [value.name for value in self.graph.output])]
-        self.check_format({node.operator for node in nodes})
         (output,) = self.graph.output
         inputs = [value for value in self.graph.input if value.name not in self.initialisers]
         if len(inputs) != 1:
@@ -108,25 +121,17 @@ class _Importer:
     def error(self, what: str) -> HeadraceError:
         return HeadraceError(f"{self.path}: {what}")
 
-    def check_format(self, operators: set[str]) -> None:
-        if operators and not operators & {"QuantizeLinear", "DequantizeLinear"}:
-            raise self.error("not quantised (no QuantizeLinear in it); quantise it first, "
-                             "e.g. with onnxruntime.quantization.quantize_static")
-
     def graph_input(self, value: onnx.ValueInfoProto) -> GraphInput:
         where = f"{self.path}: input {quote(value.name)}"
         type = value.type.tensor_type.elem_type
         if type not in (TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8):
             raise HeadraceError(f"{where} is of {type_name(type)}; "
                                 "float, int8 and uint8 are supported")
-        supported = "(1, C, H, W) and (1, N) with fixed sizes are supported"
-        dims = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
-                for dim in value.type.tensor_type.shape.dim]
-        shape: list[int] = [dim for dim in dims if isinstance(dim, int) and dim > 0]
-        if len(shape) < len(dims) or len(dims) not in (2, 4) or shape[0] != 1:
-            text = ", ".join(quote(str(dim))[1:-1] for dim in dims[:9])
-            raise HeadraceError(f"{where} has shape ({text}); {supported}")
-        return GraphInput(value.name, tuple(shape[1:]), type)
+        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if len(shape) not in sizes.RANKS or min(shape) < 1:
+            raise HeadraceError(f"{where} has shape {sizes.describe(value)}; "
+                                "(1, C, H, W) and (1, N) are supported")
+        return GraphInput(value.name, tuple(shape[1:]), type, _image(tuple(shape[1:])))
 
     def visit(self, node: OnnxNode) -> None:
         args = [self.argument(node, name) for name in node.inputs]
@@ -139,20 +144,23 @@ class _Importer:
             case operator if operator in OPERATORS:
                 value = OPERATORS[operator](node, args)
             case _:
-                known = ", ".join(sorted((*OPERATORS, "DequantizeLinear", "QuantizeLinear")))
-                raise node.error(f"operator not supported; {known} are; --cut TENSOR builds up to a tensor")
+                known = sorted({*OPERATORS, "DequantizeLinear", "QuantizeLinear"} - FUNCTIONS)
+                raise node.error(f"operator not supported; {', '.join(known)}, sums of two tensors and "
+                                 "functions of one, as Relu, Sigmoid or a product with a number, are; --cut "
+                                 "TENSOR builds up to a tensor")
         (name,) = node.outputs
         if name in self.values or name in self.initialisers:
             raise node.error(f"its output {quote(name)} is there already")
-        if isinstance(value, Unquantised | Activation):
+        if isinstance(value, Unquantised | Activation | GraphInput):
             if self.declared.get(name, (1, *value.shape)) != (1, *value.shape):
                 raise node.error(f"its output has {describe(value.shape)}, but the file says "
                                  f"{self.declared[name]}")
             if prod(value.shape) > MAX_ELEMENTS:
                 raise node.error(f"its output has {prod(value.shape)} elements; "
                                  f"up to {MAX_ELEMENTS} are supported")
-            if max(value.shape[1:], default=0) > MAX_SIDE:
-                raise node.error(f"its output has {describe(value.shape)}; "
+            image = value.tensor.shape if isinstance(value, Activation) else value.shape
+            if max(image[1:], default=0) > MAX_SIDE:
+                raise node.error(f"its output has {describe(image)}; "
                                  f"images of up to {MAX_SIDE} by {MAX_SIDE} are supported")
         self.values[name] = value
 
@@ -173,13 +181,13 @@ class _Importer:
         (name,), value = node.outputs, args[0]
         match value:
             case GraphInput(type=TensorProto.FLOAT) if not self.tensors:
-                return self.new(Tensor(name, *_image(value.shape), q), value.shape)
+                return replace(self.new(Tensor(name, *value.image, q), value.shape), order=value.order)
             case GraphInput(type=TensorProto.FLOAT):
                 (tensor, *_) = self.tensors.values()
                 if tensor.quantisation != q:
                     raise node.error("quantises the graph input a second time, differently; "
                                      "one scale and zero point are supported")
-                return Activation(tensor, value.shape, real=False)
+                return Activation(tensor, value.shape, real=False, order=value.order)
             case Result():
                 lo, hi = quantise([value.low, value.high], q).tolist()
                 made = self.new(Tensor(name, *value.image, q), value.shape)
@@ -188,7 +196,7 @@ class _Importer:
             case Movement():
                 return self.move(value, name, q)
             case Pointwise():
-                return self.look_up(value, name, q, value.node.name)
+                return self.look_up(value, name, q, value.node.name, real=node.inputs[0])
             case Activation(real=True):
                 return self.look_up(pointwise(node, value), name, q, node.name)
         raise node.error(f"its input is {describe_value(value)}; float activations are supported")
@@ -202,9 +210,8 @@ class _Importer:
         match value:
             case GraphInput(type=TensorProto.INT8 | TensorProto.UINT8):
                 q = activation_quantisation(node, args, value.type)
-                tensor = self.tensors.get(value.name) or Tensor(
-                    value.name, *_image(value.shape), q)
-                value = self.new(tensor, value.shape)
+                tensor = self.tensors.get(value.name) or Tensor(value.name, *value.image, q)
+                value = replace(self.new(tensor, value.shape), order=value.order)
             case Activation(real=False):
                 signed = value.tensor.quantisation.signed
                 q = activation_quantisation(
@@ -231,21 +238,45 @@ class _Importer:
         self.append(value.make(inputs, name, lo, hi), _kind(value.node), value.node.name)
         return made
 
-    def look_up(self, function: Pointwise, name: str, q: Quantisation, label: str) -> Activation:
-        """A function of an activation, quantised: that itself where none of its values changes."""
-        x, table = function.x.tensor, quantise(function.values, q)
+    def look_up(self, function: Pointwise, name: str, q: Quantisation, label: str, *, real: str = "",
+                ) -> Activation:
+        """A function of an activation, quantised: that itself where none of its values changes.
+
+        ``real`` is what the file calls it before.
+        """
+        x = function.x.tensor
         lo, hi = next(((node.lo, node.hi) for node in self.nodes if node.output == x.name),
                       (x.quantisation.lo, x.quantisation.hi))
-        first = x.quantisation.lo
+        first, ties = x.quantisation.lo, None
+        if function.values is not None:
+            table = quantise(function.values, q)
+        else:
+            computed = self.compute(function, real, q)
+            if not computed.numbers[lo - first:hi - first + 1].all():
+                at = lo + int(np.argmin(computed.numbers[lo - first:hi - first + 1]))
+                value = (at - x.quantisation.zero_point) * x.quantisation.scale
+                raise function.node.error(f"has no result for {value:g}, which {quote(x.name)} may be; "
+                                          "functions of all that their input may be are supported")
+            table, ties = computed.values, computed.ties if computed.ties.any() else None
         if x.quantisation == q and np.array_equal(table[lo - first:hi - first + 1], np.arange(lo, hi + 1)):
             return replace(function.x, real=False)
         if function.x.order != (0, 1, 2):
             raise function.node.error("changes the values of a transposed image; those of one in the order "
                                       "C, H, W and of a vector made of that are supported")
         made = self.new(Tensor(name, *x.shape, q), function.shape)
-        self.append(Lookup("", (x.name,), name, table, lo=int(table.min()), hi=int(table.max())),
-                    _kind(function.node), label)
+        self.append(Lookup("", (x.name,), name, table, lo=int(table.min()), hi=int(table.max()),
+                           function=function.operators, ties=ties), _kind(function.node), label)
         return made
+
+    def compute(self, function: Pointwise, real: str, q: Quantisation) -> "Table":
+        from headrace.gen.importer import table  # ONNX Runtime, which most networks need not
+        wanted, nodes = {real}, list[onnx.NodeProto]()
+        for node in reversed(self.graph.node):
+            if wanted.intersection(node.output):
+                nodes.insert(0, node)
+                wanted.update(() if node.op_type == "DequantizeLinear" else node.input)
+        return table.compute(function.node, nodes, self.initialisers, self.opsets, real=real,
+                             rank=len(function.shape) + 1, x=function.x.tensor.quantisation, y=q)
 
     def append(self, node: Node, kind: str, label: str) -> None:
         self.nodes.append(node)

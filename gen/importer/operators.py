@@ -9,14 +9,17 @@ import numpy as np
 
 from headrace.gen.importer.concat import concat
 from headrace.gen.importer.convolution import conv, gemm
-from headrace.gen.importer.pointwise import clip, leaky_relu, relu
+from headrace.gen.importer.pointwise import clip, function, is_single, leaky_relu, relu
 from headrace.gen.importer.resize import resize
+from headrace.gen.importer.source.functions import FUNCTIONS
 from headrace.gen.importer.source.node import OnnxNode, Shape, describe, window
 from headrace.gen.importer.values import (
     Activation,
     Arguments,
     Constant,
+    GraphInput,
     Movement,
+    Pointwise,
     QuantisedConstant,
     Result,
     Value,
@@ -27,18 +30,22 @@ from headrace.gen.importer.values import (
 from headrace.gen.ir.graph import Add, GlobalAveragePool, Node, Pool, Tensor
 
 MAX_RATIO = 1 << 16  # of an addend's scale to the sum's; a single step saturates long before
+Moved = Activation | GraphInput
 _RANK = 4  # of an image, with the batch
 _LARGEST = 255  # of an activation, without its zero point
 
 
-def add(node: OnnxNode, args: Arguments) -> Result:
+def add(node: OnnxNode, args: Arguments) -> Result | Pointwise:
     node.expect_inputs(2, 2)
     node.finish()
     for index, value in enumerate(args):
-        if isinstance(value, Constant | QuantisedConstant):
+        if isinstance(value, Constant | QuantisedConstant) and not is_single(value):
             raise node.error(f"its input {index} is {describe_value(value)}; two quantised tensors are "
-                             "supported, and a bias in front of its MatMul's QuantizeLinear or in its Conv "
-                             "or Gemm, where onnxruntime's quant_pre_process puts it")
+                             "supported, one and a constant for all channels, and a bias in front of its "
+                             "MatMul's QuantizeLinear or in its Conv or Gemm, where onnxruntime's "
+                             "quant_pre_process puts it")
+    if any(isinstance(value, Constant | QuantisedConstant | Pointwise) for value in args):
+        return function(node, args)
     a, b = activation(node, args, 0), activation(node, args, 1)
     if a.shape != b.shape or a.tensor.shape != b.tensor.shape:
         raise node.error(f"adds {describe(a.shape)} and {describe(b.shape)}; "
@@ -111,7 +118,7 @@ def _check_mean(node: OnnxNode, scale: float, count: int) -> None:
         raise node.error(f"its input's scale {scale:g} takes the mean of {count} values beyond float32")
 
 
-def reshape(node: OnnxNode, args: Arguments) -> Activation:
+def reshape(node: OnnxNode, args: Arguments) -> Moved:
     node.expect_inputs(2, 2)
     keep_zero = node.integer("allowzero", 0)
     node.finish()
@@ -124,7 +131,7 @@ def reshape(node: OnnxNode, args: Arguments) -> Activation:
     return _flattened(node, x, tuple(dims))
 
 
-def flatten(node: OnnxNode, args: Arguments) -> Activation:
+def flatten(node: OnnxNode, args: Arguments) -> Moved:
     node.expect_inputs(1, 1)
     axis = node.integer("axis", 1)
     node.finish()
@@ -134,7 +141,7 @@ def flatten(node: OnnxNode, args: Arguments) -> Activation:
     return _flattened(node, x, (prod(before[:axis]), prod(before[axis:])))
 
 
-def squeeze(node: OnnxNode, args: Arguments) -> Activation:
+def squeeze(node: OnnxNode, args: Arguments) -> Moved:
     axes, x = _axes(node, args), _moved(node, args)
     before = (1, *x.shape)
     dropped = {axis % len(before) for axis in axes}
@@ -142,7 +149,7 @@ def squeeze(node: OnnxNode, args: Arguments) -> Activation:
                                      if axis not in dropped or size != 1))
 
 
-def unsqueeze(node: OnnxNode, args: Arguments) -> Activation:
+def unsqueeze(node: OnnxNode, args: Arguments) -> Moved:
     axes, x = _axes(node, args), _moved(node, args)
     dims, rank = [1, *x.shape], 1 + len(x.shape) + len(axes)
     for axis in sorted(axis % rank for axis in axes):
@@ -150,7 +157,7 @@ def unsqueeze(node: OnnxNode, args: Arguments) -> Activation:
     return _flattened(node, x, tuple(dims))
 
 
-def transpose(node: OnnxNode, args: Arguments) -> Activation:
+def transpose(node: OnnxNode, args: Arguments) -> Moved:
     """As it stands before a Reshape to a vector; all others are gone from a normalised network."""
     node.expect_inputs(1, 1)
     order = node.numbers("perm") or ()
@@ -180,20 +187,22 @@ def _constant_integers(node: OnnxNode, args: Arguments, what: str) -> tuple[int,
     return tuple(int(size) for size in value.values.reshape(-1)[:9].astype(np.int64))
 
 
-def _moved(node: OnnxNode, args: Arguments) -> Activation:
-    """What a node reads that only moves values, quantised or dequantised."""
+def _moved(node: OnnxNode, args: Arguments) -> Moved:
+    """What a node reads that only moves values: quantised, dequantised, or the network's input."""
     value = args[0]
-    return value if isinstance(value, Activation) else activation(node, args, 0)
+    return value if isinstance(value, Activation | GraphInput) else activation(node, args, 0)
 
 
-def _flattened(node: OnnxNode, x: Activation, dims: Shape) -> Activation:
-    if dims not in ((1, prod(x.shape)), (1, *x.shape), (1, *x.tensor.shape)):
+def _flattened(node: OnnxNode, x: Moved, dims: Shape) -> Moved:
+    image = x.image if isinstance(x, GraphInput) else x.tensor.shape
+    if dims not in ((1, prod(x.shape)), (1, *x.shape), (1, *image)):
         raise node.error(f"turns {describe(x.shape)} into {list(dims)}; "
                          f"a vector [1, {prod(x.shape)}] is supported")
     return replace(x, shape=dims[1:])
 
 
 OPERATORS: dict[str, Callable[[OnnxNode, Arguments], Value]] = {
+    **dict.fromkeys(FUNCTIONS, function),
     "Add": add,
     "AveragePool": partial(pool, kind="average"),
     "Clip": clip,

@@ -1,13 +1,17 @@
-"""Functions of one activation in an ONNX network: limits, and slopes."""
+"""Functions of one activation in an ONNX network: limits, slopes, and what ONNX Runtime computes."""
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
-from headrace.gen.importer.source.node import OnnxNode
+from headrace.gen.importer.source.file import quote
+from headrace.gen.importer.source.node import OnnxNode, Shape, describe
 from headrace.gen.importer.values import (
     Arguments,
     Constant,
+    GraphInput,
     Pointwise,
+    QuantisedConstant,
     Unquantised,
     Value,
     activation,
@@ -40,13 +44,15 @@ def clip(node: OnnxNode, args: Arguments) -> Value:
 
 def _clip(node: OnnxNode, args: Arguments, low: float, high: float) -> Value:
     value = args[0]
+    if isinstance(value, Pointwise):
+        return value.clip(low, high).after(node.operator)
     if isinstance(value, Unquantised):
         return value.clip(low, high)
     x = activation(node, args, 0)
     q = x.tensor.quantisation
     if quantise([low, high], q).tolist() == [q.lo, q.hi]:
         return x
-    return pointwise(node, x).clip(low, high)
+    return pointwise(node, x).clip(low, high).after(node.operator)
 
 
 def leaky_relu(node: OnnxNode, args: Arguments) -> Value:
@@ -55,8 +61,66 @@ def leaky_relu(node: OnnxNode, args: Arguments) -> Value:
     node.finish()
     if not np.isfinite(slope):
         raise node.error(f"alpha {slope:g} is not supported; finite numbers are")
-    value = args[0]
-    if not isinstance(value, Pointwise):
-        value = pointwise(node, activation(node, args, 0))
+    value = _of_activation(node, args, 0).after(node.operator)
+    if value.values is None:
+        return value
     with np.errstate(over="ignore", under="ignore"):
         return replace(value, values=np.where(value.values >= 0, value.values, slope * value.values))
+
+
+def function(node: OnnxNode, args: Arguments) -> Pointwise:
+    """An operator of :data:`FUNCTIONS` that reads one activation, or functions of one, and constants."""
+    if not args or args[0] is None or len(node.outputs) != 1:
+        raise node.error("has no first input, or more than one output; one of each is supported")
+    found = list[Pointwise]()
+    for index, value in enumerate(args):
+        if isinstance(value, Constant | QuantisedConstant):
+            if not is_single(value):
+                raise node.error(f"its input {index} is a constant of shape {list(_integers(value).shape)}; "
+                                 "one value for all channels is supported")
+        elif isinstance(value, GraphInput):
+            raise node.error("computes with the network's input before it is quantised, which is the host's; "
+                             "export the network without that, for inputs that are so already (of images, "
+                             "`headrace quantize` takes --mean and --std)")
+        elif value is not None:
+            found.append(_of_activation(node, args, index))
+    if not found:
+        raise node.error("reads constants only; one quantised tensor beside them is supported")
+    names = list(dict.fromkeys(each.x.tensor.name for each in found))
+    if len(names) > 1:
+        raise node.error(f"computes with two quantised tensors, {quote(names[0])} and {quote(names[1])}; a "
+                         "function of one is supported, with no QuantizeLinear between its operators, and "
+                         "the sum of two")
+    first = found[0]
+    if any((each.shape, each.x.order) != (first.shape, first.x.order) for each in found):
+        shapes = " and ".join(describe(each.shape) for each in found[:2])
+        raise node.error(f"reads {shapes} of the same values; equal shapes are supported")
+    for value in args:
+        if isinstance(value, Constant | QuantisedConstant) and not _fits(_integers(value).shape, first.shape):
+            raise node.error(f"a constant of shape {list(_integers(value).shape)} does not fit "
+                             f"{describe(first.shape)}")
+    operators = tuple(dict.fromkeys(name for each in found for name in each.operators))
+    return replace(first, node=node, values=None, operators=operators).after(node.operator)
+
+
+def _of_activation(node: OnnxNode, args: Arguments, index: int) -> Pointwise:
+    value = args[index]
+    return value if isinstance(value, Pointwise) else pointwise(node, activation(node, args, index))
+
+
+def is_single(value: Constant | QuantisedConstant) -> bool:
+    """Is a constant one value, however often it is written?"""
+    integers = _integers(value).reshape(-1)
+    return integers.size > 0 and bool((integers[1:] == integers[0]).all()) and (
+        isinstance(value, Constant) or value.scale.size == 1)
+
+
+def _fits(constant: Shape, image: Shape) -> bool:
+    """Does a function of both have the shape of the image?"""
+    whole = (1, *image)
+    return len(constant) <= len(whole) and all(
+        size in (1, wanted) for size, wanted in zip(constant[::-1], whole[::-1], strict=False))
+
+
+def _integers(value: Constant | QuantisedConstant) -> npt.NDArray[np.generic]:
+    return value.values if isinstance(value, Constant) else value.integers

@@ -8,9 +8,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace.gen.importer.passes.normalise import judged
+from headrace.gen.importer.passes.sizes import fix
 from headrace.gen.importer.source import cut as onnx_cut
 from headrace.gen.importer.source import file as onnx_file
-from headrace.gen.ir.graph import Graph
+from headrace.gen.importer.source.functions import is_function, of_two_tensors
+from headrace.gen.ir.graph import Graph, Lookup
 
 _ACTIVATIONS = ("Relu", "Clip")
 _TYPES = {False: TensorProto.UINT8, True: TensorProto.INT8}  # by `signed`
@@ -35,14 +37,16 @@ def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:
     behind the QuantizeLinear, where it limits integers: rounding is monotonic, so the network
     stays the same.
     """
-    model = judged(onnx_cut.cut(onnx_file.read(path), path, cut)[0], path)
+    given = fix(onnx_cut.cut(onnx_file.read(path), path, cut)[0], path, graph.tensors[graph.input].shape)
+    model = judged(given, path)
     made = {name for node in model.graph.node for name in node.output}
     names = [name for name in graph.tensors if name in made and name != graph.input]
     limited = []
     if any(entry.domain == "" and entry.version >= _CLIP_OPSET for entry in model.opset_import):
         for node in graph.nodes:
             q = graph.tensors[node.output].quantisation
-            if node.output in made and (node.lo, node.hi) != (q.lo, q.hi):
+            limits = not isinstance(node, Lookup)  # whose limits only say what its table has
+            if limits and node.output in made and (node.lo, node.hi) != (q.lo, q.hi):
                 limited.append(node.output)
                 dtype = np.int8 if q.signed else np.uint8
                 model.graph.initializer.extend(
@@ -111,8 +115,14 @@ def _explicit(nodes: Iterable[onnx.NodeProto], model: onnx.GraphProto,
 
 
 def float_operators(path: Path) -> list[str]:
-    """Operators that a model which ONNX Runtime has optimised still carries out with rounding."""
-    return sorted({node.op_type for node in onnx_file.read(path).graph.node} - _EXACT)
+    """Operators that a model which ONNX Runtime has optimised still carries out with rounding.
+
+    Functions of one activation alone are none: a table has what ONNX Runtime makes of each value.
+    """
+    graph = onnx_file.read(path).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    rounding = {node.op_type for node in graph.node if not is_function(node.op_type)} - _EXACT
+    return sorted(rounding | of_two_tensors(graph.node, constants))
 
 
 def _clip_integers(nodes: list[onnx.NodeProto],

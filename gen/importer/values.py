@@ -32,8 +32,10 @@ class GraphInput:
     """The input before its quantisation is known."""
 
     name: str
-    shape: Shape
+    shape: Shape  # the image's, or flattened
     type: int  # FLOAT, or INT8 or UINT8 when the network's user quantises
+    image: tuple[int, int, int]
+    order: tuple[int, int, int] = (0, 1, 2)  # as of an Activation
 
 
 @dataclass(frozen=True)
@@ -63,18 +65,28 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:
-    """A function of one activation, not yet quantised."""
+    """A function of one activation, not yet quantised.
+
+    ``values`` are [256], for the least integer of the activation's type and up; None if ONNX Runtime has to
+    compute them (:mod:`headrace.gen.importer.table`).
+    """
 
     node: OnnxNode
     x: Activation
-    values: npt.NDArray[np.float32]  # [256], for the least integer of the activation's type and up
+    values: npt.NDArray[np.float32] | None
+    operators: tuple[str, ...] = ()  # of the file
 
     @property
     def shape(self) -> Shape:
         return self.x.shape
 
     def clip(self, low: float, high: float) -> "Pointwise":
-        return replace(self, values=np.clip(self.values, np.float32(low), np.float32(high)))
+        return self if self.values is None else replace(
+            self, values=np.clip(self.values, np.float32(low), np.float32(high)))
+
+    def after(self, operator: str) -> "Pointwise":
+        """The same as the result of one more operator."""
+        return replace(self, operators=tuple(dict.fromkeys((*self.operators, operator))))
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,6 +63,7 @@ class Conv:
     groups: int
     lo: int  # saturation: the output type's range, narrowed by Relu and Clip
     hi: int
+    bias_rounding: float = 0.0  # output steps by which a bias differs, at most, from the file's real one
 
     @property
     def depthwise(self) -> bool:
@@ -126,7 +127,11 @@ class Add:
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """``y = table[x - lo of x's type]``: any function of one activation."""
+    """``y = table[x - lo of x's type]``: any function of one activation.
+
+    Where ``ties`` is true, ONNX Runtime makes the table's value or one next to it, as its float32 functions
+    depend there on where in a tensor a value stands (:mod:`headrace.sim.ties`).
+    """
 
     name: str
     inputs: tuple[str]
@@ -134,6 +139,8 @@ class Lookup:
     table: npt.NDArray[np.int16]  # [256]
     lo: int  # least and greatest value that the output may take
     hi: int
+    function: tuple[str, ...] = ()  # the operators of the file, where it is more than another quantisation
+    ties: npt.NDArray[np.bool_] | None = None  # [256]
 
 
 @dataclass(frozen=True, eq=False)

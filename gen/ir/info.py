@@ -38,6 +38,7 @@ class LayerInfo:
     multiplications_per_position: float  # of the network's output: weights x tile
     quantisation: Quantisation  # of the output
     saturation: tuple[int, int]
+    bias_rounding: float  # of a bias that the file has as a real number, in steps of the output
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _layers(graph: Graph) -> Iterator[LayerInfo]:
         tile = ratio(y.height, out.height), ratio(y.width, out.width)
         yield LayerInfo(node.name, operation(node), x.shape, y.shape, kernel, stride, pads, weights, bits,
                         products, tile, ratio(products, out.height * out.width), y.quantisation,
-                        (node.lo, node.hi))
+                        (node.lo, node.hi), node.bias_rounding if isinstance(node, Conv) else 0.0)
 
 
 def operation(node: Node) -> str:
@@ -108,7 +109,7 @@ def operation(node: Node) -> str:
         case Add():
             return "add"
         case Lookup():
-            return "lookup"
+            return " ".join(("lookup", ", ".join(node.function))).strip()
         case Concat():
             return "concatenation"
         case Upsample():

@@ -40,7 +40,7 @@ class OutputStationaryKind(DenseKind):
                 # Rows need not come evenly, as others land while one is in use; with one bank they land once
                 # the first sweep has taken those before.
                 land = x.height * place.beats + len(groups) * (span if held.stride == (1, 1) else 0)
-                lands = span + min(held.kernel[0], held.stride[0]) * place.spread
+                lands = span + held.enters * place.spread
                 cycles = max(span // p_out, min(possible, SLOWEST // 2))
                 for readout, steps in place.requantisers(fold, cycles):
                     row = sweeps * max(span, p_out * readout * steps)

@@ -28,6 +28,11 @@ class Window:
         """Rows that are new to the kernel as it moves down."""
         return min(self.kernel[0], self.stride[0])
 
+    @property
+    def stays(self) -> int:
+        """Rows that the kernel sees again after it moved down."""
+        return self.kernel[0] - self.enters
+
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         top, left, bottom, right = self.pads
         return ((height + top + bottom - self.kernel[0]) // self.stride[0] + 1,

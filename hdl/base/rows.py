@@ -73,6 +73,11 @@ class RowFormat:
         return self.lanes * self.fold
 
     @property
+    def row_bits(self) -> int:
+        """Bits of one row, all channels."""
+        return self.channels * self.width * self.shape.width
+
+    @property
     def beats(self) -> int:
         """Beats of one frame."""
         return sum(map(len, self.groups)) * self.row_beats

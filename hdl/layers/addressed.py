@@ -98,9 +98,8 @@ class Addressed(Requantised):
         return self.planes
 
     def state(self) -> State:
-        i, _ = self.formats
-        row = i.channels * i.width * i.shape.width
-        least = row * max(0, self.window.kernel[0] - self.window.stride[0])
+        row = self.formats[0].row_bits
+        least = row * self.window.stays
         return State(row * self.memory.places, least, least)
 
     def own_part(self) -> Part:

@@ -79,7 +79,7 @@ class OutputStationary(Requantised):
         self.p_in, self.p_out, self.paired = p_in, p_out, paired
         self.landing = Landing(format=i, window=self.hold, side=max(1, p_in // taps), banks=banks)
         self.turns = Turns(formats=self.computing, window=self.hold, words=self.landing.words,
-                           selects=max(1, -(-taps // p_in)), sweeps=-(-o.channels // p_out))
+                           selects=window.selects(p_in), sweeps=-(-o.channels // p_out))
 
     def rom_words(self) -> list[int]:
         """Return the weights in the order of the steps, ``p_out * p_in`` per word."""
@@ -101,10 +101,9 @@ class OutputStationary(Requantised):
         return RomShape(self.turns.depth, self.p_in * self.p_out * self.weight.width)
 
     def state(self) -> State:
-        i, _ = self.computing
-        row, window = i.channels * i.width * i.shape.width, self.hold
-        least = row * max(0, window.kernel[0] - window.stride[0])
-        return State(row * (window.kernel[0] + self.landing.banks * self.landing.slots), least, least)
+        row, (kernel, _) = self.formats[0].row_bits, self.hold.kernel
+        least = row * self.hold.stays
+        return State(row * (kernel + self.landing.banks * self.landing.slots), least, least)
 
     def control(self) -> Control:
         (i, o), landing, groups, kernel = self.computing, self.landing, self.turns.groups, self.hold.kernel[0]

@@ -165,10 +165,9 @@ class Passing:
             yield [rows[tap] for tap in range(kernel) for rows in seen]
 
     def state(self) -> State:
-        i, _ = self.formats
-        row = i.channels * i.width * i.shape.width
-        kept, stride = row * self.kept, self.window.stride[0]
-        return State(kept, kept, row * max(0, self.window.kernel[0] - max(stride, i.group)))
+        row = self.formats[0].row_bits
+        kept = row * self.kept
+        return State(kept, kept, row * min(self.kept, self.window.stays))
 
     def control(self, counters: Sequence[int], state: int, **more: float) -> Control:
         """Say what the layer's own module costs, with further counters, bits of state and features."""

@@ -172,6 +172,6 @@ def _shortcut(module: str, format_: RowFormat, rows: int, rings: str) -> Iterato
 
 def shortcut_state(formats: Sequence[RowFormat], rows: Sequence[int]) -> State:
     """Return the bits of rows held; a machine needs one of each operand that waits."""
-    bits = [each.channels * each.width * each.shape.width for each in formats]
+    bits = [each.row_bits for each in formats]
     return State(sum(row * held for row, held in zip(bits, rows, strict=True)), 0,
                  sum(row for row, held in zip(bits, rows, strict=True) if held))

@@ -56,8 +56,7 @@ class Upsample(Layer):
     @property
     def _bits(self) -> int:
         """Of a row that is repeated."""
-        i, _ = self.formats
-        return i.channels * i.width * i.shape.width if self.factors[0] > 1 else 0
+        return self.formats[0].row_bits if self.factors[0] > 1 else 0
 
     def state(self) -> State:
         return State(self._bits, 0, self._bits)

@@ -13,7 +13,7 @@ from amaranth.lib import data
 
 from formal.ports import AlwaysTaken, Axi, Guarded
 from formal.rules import Block
-from headrace.hdl.arithmetic.geometry import Window, strides, whole
+from headrace.hdl.arithmetic.geometry import Window
 from headrace.hdl.arithmetic.requantisation import AddRequantisation, Requantisation
 from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, REGISTERS
 from headrace.hdl.base.rows import RowFormat
@@ -22,24 +22,36 @@ from headrace.hdl.edge.frames import Stuff
 from headrace.hdl.edge.link import Link, Replies
 from headrace.hdl.edge.requests import Requests
 from headrace.hdl.layers.add import Add
-from headrace.hdl.layers.addressed import Addressed
 from headrace.hdl.layers.collect import Collect
 from headrace.hdl.layers.concat import Concat
 from headrace.hdl.layers.drain import Drain
 from headrace.hdl.layers.fork import Fork
-from headrace.hdl.layers.global_pool import GlobalPool
-from headrace.hdl.layers.input_stationary import InputStationary
 from headrace.hdl.layers.layer import Layer
 from headrace.hdl.layers.lookup import Lookup
-from headrace.hdl.layers.output_stationary import OutputStationary
 from headrace.hdl.layers.shortcut import Shortcut
 from headrace.hdl.layers.upsample import Upsample
-from headrace.hdl.layers.window import Depthwise, MaxPool
+from headrace.hdl.layers.window import MaxPool
 from headrace.hdl.network import Network
 from headrace.hdl.requantise.readout import Readout
 from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.requantise.scale import Scale
 from headrace.hdl.requantise.serialise import Serialise
+from layer_cases import (
+    POINT,
+    Builder,
+    Values,
+    addressed,
+    addressed_depthwise,
+    average_pool,
+    by_strides,
+    by_windows,
+    case,
+    depthwise,
+    global_pool,
+    input_stationary,
+    max_pool,
+    output_stationary,
+)
 
 PIPELINED = ", pipelined"
 
@@ -47,7 +59,6 @@ MEMORIES = {"block RAM": BLOCKRAM, "LUT RAM": LUTRAM}
 
 BIT = unsigned(1)
 SUM = signed(3)
-POINT = Window()
 SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))
 COLUMN = Window((3, 1), (1, 1), (1, 0, 1, 0))
 HALVE = Window((2, 2), (2, 2), (0, 0, 1, 0))
@@ -84,38 +95,27 @@ def scaling(channels: int, *, bits: int = 2) -> Requantisation:
         offsets=tuple(range(-1, channels - 1)), lo=0, hi=1)
 
 
-def layer(kind: Any, window: Window = POINT, *, channels: int = 2, height: int = 3, width: int = 2,
-          outputs: int = 2, folds: tuple[int, int] = (1, 1), arrives: Window = POINT, leaves: Any = None,
-          pipelined: bool = False, steps: int = 2, **options: Any) -> Any:
-    """Make a layer with weights of two bits, other ones for each tap and channel."""
-    down, across = window.output_size(height, width)
-    i = rows(channels, height, width // folds[0], fold=folds[0], together=arrives, pipelined=pipelined)
-    o = rows(outputs, down, across // folds[1], fold=folds[1], pipelined=pipelined,
-             together=leaves(down) if leaves else POINT)
-    made: dict[str, Any] = dict(i=i, o=o)
-    if kind is not MaxPool:
-        made |= dict(sum=SUM, scaling=scaling(outputs), requantise_steps=steps)
-    if kind not in (MaxPool, GlobalPool) and "weights" not in options:
-        one = kind is Depthwise or options.get("depthwise")
-        taps = window.taps * (1 if one else channels)
-        made |= dict(weight=signed(2),
-                     weights=[[(3 * o + t) % 4 - 2 for t in range(taps)] for o in range(outputs)])
-    if kind in (OutputStationary, Depthwise, Addressed):
-        made |= dict(window=window, pad=1)
-    if kind is MaxPool:
-        made |= dict(window=window)
-    return kind(**made, **options)
+def weights(outputs: int, taps: int) -> list[list[int]]:
+    """Weights of two bits, other ones for each tap and channel."""
+    return [[(3 * o + t) % 4 - 2 for t in range(taps)] for o in range(outputs)]
+
+
+def layer(kind: Builder, window: Window = POINT, *, channels: int = 2, height: int = 3, width: int = 2,
+          outputs: int = 2, pipelined: bool = False, steps: int = 2, **more: Any) -> Layer:
+    return case(kind, (channels, height, width), outputs, window, **more).make(Values(
+        shape=BIT, sum=SUM, weight=signed(2), pad=1, steps=steps, weights=weights, scaling=scaling),
+        pipelined=pipelined)
 
 
 def bottleneck(*, pipelined: bool = False, held: int = 2) -> Network:
     """A bottleneck: a layer that widens, a depthwise one, one that narrows, and a shortcut."""
     x = rows(1, pipelined=pipelined)
-    widen = layer(OutputStationary, channels=1, p_in=1, p_out=1, pipelined=pipelined)
-    depthwise = layer(Depthwise, COLUMN, p_in=1, pipelined=pipelined)
-    narrow = layer(InputStationary, outputs=1, p_in=1, p_out=1, drain=False, pipelined=pipelined)
+    widen = layer(output_stationary, channels=1, p_in=1, p_out=1, pipelined=pipelined)
+    along = layer(depthwise, COLUMN, p_in=1, pipelined=pipelined)
+    narrow = layer(input_stationary, outputs=1, p_in=1, p_out=1, drain=False, pipelined=pipelined)
     add = Add(a=x, b=x, o=x, scaling=ADD, steps=2, rows=(held, 0))
     return Network(i=x, o=x, layers={
-        "widen": (widen, {"i": None}), "depthwise": (depthwise, {"i": "widen"}),
+        "widen": (widen, {"i": None}), "depthwise": (along, {"i": "widen"}),
         "narrow": (narrow, {"i": "depthwise"}), "add": (add, {"a": None, "b": "narrow"})})
 
 
@@ -175,46 +175,46 @@ def either(pipelined: bool) -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         "add": (1, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=1, rows=(0, 0))),
         "add, held rows": (
             3, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=2, rows=(2, 1))),
-        "narrow": (3, of(InputStationary, p_in=1, p_out=1, drain=False)),
-        "narrow, drain": (4, of(InputStationary, p_in=1, p_out=1, drain=True)),
-        "narrow, rest": (4, of(InputStationary, outputs=3, p_in=2, p_out=2, drain=False)),
-        "narrow, folded": (4, of(InputStationary, p_in=1, p_out=1, drain=False, folds=(2, 2))),
-        "narrow, folded drain": (8, of(InputStationary, p_in=2, p_out=1, drain=True, folds=(2, 2))),
-        "widen": (5, of(OutputStationary, p_in=1, p_out=1)),
-        "widen, parallel": (4, of(OutputStationary, p_in=2, p_out=2)),
-        "widen, folded": (5, of(OutputStationary, p_in=1, p_out=1, folds=(2, 2))),
-        "widen, strides": (5, of(OutputStationary, p_in=1, p_out=1, leaves=partial(strides, HALVE))),
-        "widen, windows": (5, of(OutputStationary, p_in=1, p_out=1, leaves=lambda _: whole(PAIR))),
-        "dense": (12, of(OutputStationary, SAME, p_in=1, p_out=1, outputs=1, channels=1)),
-        "dense, row": (9, of(OutputStationary, SAME, p_in=3, p_out=2)),
-        "dense, two banks": (20, of(OutputStationary, COLUMN, p_in=1, p_out=1, banks=2)),
-        "dense, halve": (7, of(OutputStationary, HALVE, p_in=2, p_out=1)),
-        "dense, halve, two banks": (20, of(OutputStationary, HALVE, p_in=4, p_out=2, banks=2)),
-        "dense, skip": (5, of(OutputStationary, SKIP, p_in=1, p_out=1, banks=2)),
-        "dense, paired": (20, of(OutputStationary, COLUMN, p_in=3, p_out=1, paired=True)),
-        "depthwise": (3, of(Depthwise, COLUMN, p_in=1)),
-        "depthwise, window": (20, of(Depthwise, SAME, p_in=9)),
-        "depthwise, patient": (3, of(Depthwise, COLUMN, p_in=3, patience=2)),
-        "depthwise, halve": (20, of(Depthwise, HALVE, p_in=2)),
-        "depthwise, strides": (5, of(Depthwise, HALVE, p_in=4, arrives=strides(HALVE, 3))),
-        "depthwise, windows": (20, of(Depthwise, COLUMN, p_in=1, arrives=whole(COLUMN))),
-        "depthwise, multiplier": (20, of(Depthwise, COLUMN, p_in=3, channels=1)),
-        "depthwise, folded": (20, of(Depthwise, COLUMN, p_in=3, folds=(2, 2))),
-        "depthwise, paired": (20, of(Depthwise, COLUMN, p_in=3, paired=True)),
-        "average": (20, of(Depthwise, HALVE, p_in=2, weights=None)),
-        "max": (20, of(MaxPool, COLUMN, p_in=1)),
-        "max, halve": (20, of(MaxPool, HALVE, p_in=4)),
-        "max, patient": (20, of(MaxPool, COLUMN, p_in=1, patience=2)),
-        "max, strides": (20, of(MaxPool, HALVE, p_in=2, arrives=strides(HALVE, 3))),
-        "max, folded": (20, of(MaxPool, COLUMN, p_in=3, folds=(2, 2))),
-        "global": (20, of(GlobalPool, Window((3, 2)))),
-        "global, folded": (20, of(GlobalPool, Window((3, 2)), folds=(2, 1))),
-        "addressed": (40, of(Addressed, depthwise=False, folds=(2, 2))),
-        "addressed, rows": (40, of(Addressed, depthwise=False, folds=(1, 2))),
-        "addressed, window": (40, of(Addressed, COLUMN, depthwise=False, folds=(2, 2))),
-        "addressed, halve": (40, of(Addressed, HALVE, depthwise=False, folds=(2, 1))),
-        "addressed, depthwise": (40, of(Addressed, COLUMN, depthwise=True, folds=(2, 2))),
-        "addressed, serial": (40, of(Addressed, PAIR, depthwise=False, serial=True, folds=(2, 2))),
+        "narrow": (3, of(input_stationary, p_in=1, p_out=1, drain=False)),
+        "narrow, drain": (4, of(input_stationary, p_in=1, p_out=1, drain=True)),
+        "narrow, rest": (4, of(input_stationary, outputs=3, p_in=2, p_out=2, drain=False)),
+        "narrow, folded": (4, of(input_stationary, p_in=1, p_out=1, drain=False, folds=(2, 2))),
+        "narrow, folded drain": (8, of(input_stationary, p_in=2, p_out=1, drain=True, folds=(2, 2))),
+        "widen": (5, of(output_stationary, p_in=1, p_out=1)),
+        "widen, parallel": (4, of(output_stationary, p_in=2, p_out=2)),
+        "widen, folded": (5, of(output_stationary, p_in=1, p_out=1, folds=(2, 2))),
+        "widen, strides": (5, of(output_stationary, p_in=1, p_out=1, leaves=by_strides(HALVE))),
+        "widen, windows": (5, of(output_stationary, p_in=1, p_out=1, leaves=by_windows(PAIR))),
+        "dense": (12, of(output_stationary, SAME, p_in=1, p_out=1, outputs=1, channels=1)),
+        "dense, row": (9, of(output_stationary, SAME, p_in=3, p_out=2)),
+        "dense, two banks": (20, of(output_stationary, COLUMN, p_in=1, p_out=1, banks=2)),
+        "dense, halve": (7, of(output_stationary, HALVE, p_in=2, p_out=1)),
+        "dense, halve, two banks": (20, of(output_stationary, HALVE, p_in=4, p_out=2, banks=2)),
+        "dense, skip": (5, of(output_stationary, SKIP, p_in=1, p_out=1, banks=2)),
+        "dense, paired": (20, of(output_stationary, COLUMN, p_in=3, p_out=1, paired=True)),
+        "depthwise": (3, of(depthwise, COLUMN, p_in=1)),
+        "depthwise, window": (20, of(depthwise, SAME, p_in=9)),
+        "depthwise, patient": (3, of(depthwise, COLUMN, p_in=3, patience=2)),
+        "depthwise, halve": (20, of(depthwise, HALVE, p_in=2)),
+        "depthwise, strides": (5, of(depthwise, HALVE, p_in=4, arrives=by_strides(HALVE))),
+        "depthwise, windows": (20, of(depthwise, COLUMN, p_in=1, arrives=by_windows(COLUMN))),
+        "depthwise, multiplier": (20, of(depthwise, COLUMN, p_in=3, channels=1)),
+        "depthwise, folded": (20, of(depthwise, COLUMN, p_in=3, folds=(2, 2))),
+        "depthwise, paired": (20, of(depthwise, COLUMN, p_in=3, paired=True)),
+        "average": (20, of(average_pool, HALVE, p_in=2)),
+        "max": (20, of(max_pool, COLUMN, p_in=1)),
+        "max, halve": (20, of(max_pool, HALVE, p_in=4)),
+        "max, patient": (20, of(max_pool, COLUMN, p_in=1, patience=2)),
+        "max, strides": (20, of(max_pool, HALVE, p_in=2, arrives=by_strides(HALVE))),
+        "max, folded": (20, of(max_pool, COLUMN, p_in=3, folds=(2, 2))),
+        "global": (20, of(global_pool, Window((3, 2)))),
+        "global, folded": (20, of(global_pool, Window((3, 2)), folds=(2, 1))),
+        "addressed": (40, of(addressed, folds=(2, 2))),
+        "addressed, rows": (40, of(addressed, folds=(1, 2))),
+        "addressed, window": (40, of(addressed, COLUMN, folds=(2, 2))),
+        "addressed, halve": (40, of(addressed, HALVE, folds=(2, 1))),
+        "addressed, depthwise": (40, of(addressed_depthwise, COLUMN, folds=(2, 2))),
+        "addressed, serial": (40, of(addressed, PAIR, serial=True, folds=(2, 2))),
         "bottleneck": (48, partial(bottleneck, **p)),
         "axi, pool": (40, lambda: Axi(pooled(**p))),
     }

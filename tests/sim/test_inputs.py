@@ -54,6 +54,24 @@ def test_shapes(tmp_path: Path, shape: tuple[int, ...], target: tuple[int, int, 
     np.testing.assert_array_equal(loaded, x.reshape(count, *target))
 
 
+@pytest.mark.parametrize(("shape", "turned"), [
+    ((2, 4, 5, 3), (3, 4, 5)), ((4, 5, 3), (3, 4, 5)), ((2, 4, 4, 4), None), ((2, 3, 5, 3), (3, 3, 5))])
+def test_channels_last(tmp_path: Path, shape: tuple[int, ...], turned: tuple[int, int, int] | None) -> None:
+    """Arrays in the order of TensorFlow are turned, but where they could be in the order of all others."""
+    x = np.arange(np.prod(shape)).reshape(shape) % 251
+    loaded = inputs.load([save(tmp_path / "x.npy", x)], network(turned or (4, 4, 4), U8))
+    np.testing.assert_array_equal(loaded, np.moveaxis(x.reshape(-1, *shape[-3:]), 3, 1) if turned else x)
+
+
+@pytest.mark.parametrize(("shape", "frame"), [
+    ((2, 3, 4, 5), (3, 4, 5)), ((3, 4, 5), (3, 4, 5)), ((2, 6), (6,)), ((6,), (6,))])
+def test_frame_shape(tmp_path: Path, shape: tuple[int, ...], frame: tuple[int, ...]) -> None:
+    assert inputs.frame_shape([save(tmp_path / "x.npy", np.zeros(shape)), tmp_path / "none.npy"]) == frame
+    assert inputs.frame_shape([tmp_path / "x.png"]) is None
+    with pytest.raises(HeadraceError, match="none.npy: cannot be read"):
+        inputs.frame_shape([tmp_path / "none.npy"])
+
+
 def test_several_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", y=np.ones((9, 9)), x=np.full((2, 1, 2, 2), 5))
     np.savez_compressed(tmp_path / "b.npz", only=np.full((1, 2, 2), 6))
@@ -115,7 +133,7 @@ def message(path: Path, shape: tuple[int, int, int] = (3, 4, 4), q: Quantisation
 
 
 @pytest.mark.parametrize(("array", "expected"), [
-    (np.zeros((4, 4, 3)), "shape (4, 4, 3); (N, 3, 4, 4) is supported"),
+    (np.zeros((4, 4, 2)), "shape (4, 4, 2); (N, 3, 4, 4) is supported"),
     (np.zeros((0, 3, 4, 4)), "shape (0, 3, 4, 4); (N, 3, 4, 4) is supported"),
     (np.float32(1), "shape (); (N, 3, 4, 4) is supported"),
     (np.full((3, 4, 4), 256), "values 256 to 256; integers of 0 to 255 or real numbers are supported"),

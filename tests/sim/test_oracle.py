@@ -206,11 +206,13 @@ def test_integer_input_and_several_clips(tmp_path: Path, dtype: type) -> None:
 def test_no_integer_kernel(tmp_path: Path) -> None:
     model = QdqModel()
     q = Q(0.1, 31, np.int8)
-    model.conv(model.input((4, 8, 8), q), np.ones((4, 4, 1, 1), np.uint8), q, name="c")
+    c = model.conv(model.input((4, 8, 8), q), np.ones((4, 4, 1, 1), np.int8), q, name="c")
+    again = model.quantise("c_raw", Q(0.2, 0, np.int8), name="again")
+    model.operator("Add", [c, again], q, name="y")
     with pytest.raises(HeadraceError, match=(
-            r"net\.onnx: ONNX Runtime computes Conv with real numbers; it can be compared where "
-            r"activations and weights are uint8/uint8, uint8/int8 or int8/int8$")):
-        mismatches(model, tmp_path, "c_dq", 1)
+            r"net\.onnx: ONNX Runtime computes Conv with real numbers, and not with its integer kernels, "
+            r"which alone can be compared with; they want one QuantizeLinear behind each operator$")):
+        mismatches(model, tmp_path, "y_dq", 1)
 
 
 def test_refused_by_onnx_runtime(tmp_path: Path) -> None:

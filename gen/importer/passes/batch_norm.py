@@ -95,10 +95,12 @@ def _bias(rewrite: Rewrite, look: OnnxNode, layer: onnx.NodeProto, count: int) -
     """The bias before the normalisation, in real numbers."""
     if len(layer.input) < 3 or not layer.input[2]:
         return np.zeros(count)
+    if (real := rewrite.values(layer.input[2])) is not None and real.dtype == np.float32:
+        return _channels(rewrite, look, layer.input[2], count)
     node = rewrite.producer(layer.input[2], "DequantizeLinear")
     if node is None or len(node.input) < 2:
-        raise look.error(f"the bias {quote(layer.input[2])} before it is not quantised; "
-                         "an int32 constant behind DequantizeLinear is supported")
+        raise look.error(f"the bias {quote(layer.input[2])} before it is neither quantised nor float; "
+                         "a float constant, and an int32 one behind DequantizeLinear, are supported")
     return _channels(rewrite, look, node.input[0], count) * _channels(rewrite, look, node.input[1], count)
 
 

@@ -7,6 +7,7 @@ from onnx import helper
 
 from headrace.gen.importer.passes.mean import reduced_axes
 from headrace.gen.importer.passes.pad import amounts
+from headrace.gen.importer.source.functions import BINARY, FUNCTIONS, UNARY
 from headrace.gen.importer.source.node import OnnxNode
 from headrace.gen.importer.source.rewrite import Rewrite
 
@@ -16,7 +17,7 @@ _PLAIN = (0, 1, 2, 3)
 _TO_NCHW = (0, 3, 1, 2)
 _TO_NHWC = (0, 2, 3, 1)
 _SHAPES = frozenset({"Flatten", "Reshape", "Squeeze"})
-_SINGLE_VALUES = frozenset({"Clip", "DequantizeLinear", "LeakyRelu", "QuantizeLinear", "Relu"})
+_SINGLE_VALUES = UNARY | {"DequantizeLinear", "QuantizeLinear"}
 
 
 def transpose(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -35,7 +36,7 @@ def transpose(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     if not any(node.op_type == "Transpose" for node in model.graph.node):
         return model
     layout = _Layout(Rewrite(model, path))
-    nhwc = _nhwc_input(model)
+    nhwc = nhwc_input(model)
     if nhwc:
         layout.views[nhwc] = nhwc, _TO_NHWC
     for node in layout.rewrite:
@@ -51,7 +52,7 @@ def transpose(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     return result
 
 
-def _nhwc_input(model: onnx.ModelProto) -> str:
+def nhwc_input(model: onnx.ModelProto) -> str:
     """The input of four dimensions that is transposed to N x C x H x W, or else nothing."""
     constants = {tensor.name for tensor in model.graph.initializer}  # which may be called inputs too
     sources = {value.name: value.name for value in model.graph.input
@@ -84,7 +85,7 @@ class _Layout:
         if not transposes and not any(name in self.views for name in given):
             return rewrite.keep(node)
         images = [name for name in given if not self.constant(name)]
-        stored, order = self.view(given[0])
+        stored, order = self.view(images[0] if images and node.op_type in BINARY else given[0])
         node.input[:] = [self.view(name)[0] for name in given]
         output = node.output[0]
         alike = all(self.view(name)[1] == order for name in images)
@@ -100,8 +101,9 @@ class _Layout:
                 if order != _PLAIN:
                     node.input[0] = rewrite.emit(
                         "Transpose", [stored], rewrite.fresh(f"{stored}/ordered"), like=node, perm=order)
-            case operator if operator in _SINGLE_VALUES or operator == "Add" and alike:
+            case operator if operator in _SINGLE_VALUES or operator in BINARY and alike:
                 self.views[output] = output, order
+                self.constants(node, order)
             case "Pad":
                 self.views[output] = output, order
                 self.pad(look, node, order)
@@ -124,6 +126,14 @@ class _Layout:
 
     def constant(self, name: str) -> bool:
         return not name or self.rewrite.is_constant(name, dequantised=True)
+
+    def constants(self, node: onnx.NodeProto, order: Order) -> None:
+        """Let what an operator of single values reads be along the stored tensor's axes."""
+        for index, name in enumerate(node.input):
+            values = self.rewrite.values(name) if node.op_type in FUNCTIONS else None
+            if values is not None and values.size > 1 and values.ndim <= len(order):
+                wide = values.reshape(*[1] * (len(order) - values.ndim), *values.shape)
+                node.input[index] = self.rewrite.constant(f"{name}/stored", wide.transpose(np.argsort(order)))
 
     def pad(self, look: OnnxNode, node: onnx.NodeProto, order: Order) -> None:
         """Let the pads be those of the stored tensor's axes."""

@@ -11,23 +11,28 @@ from pathlib import Path
 import onnx
 
 from headrace.gen.importer.passes import batch_norm as onnx_batch_norm
+from headrace.gen.importer.passes import channels as onnx_channels
 from headrace.gen.importer.passes import layout as onnx_layout
 from headrace.gen.importer.passes import matmul as onnx_matmul
 from headrace.gen.importer.passes import mean as onnx_mean
 from headrace.gen.importer.passes import pad as onnx_pad
+from headrace.gen.importer.passes import pairs as onnx_pairs
 from headrace.gen.importer.passes import qonnx as onnx_qonnx
 from headrace.gen.importer.passes import qoperator as onnx_qoperator
 from headrace.gen.importer.passes import shapes as onnx_shapes
+from headrace.gen.importer.passes import signs as onnx_signs
+from headrace.gen.importer.passes.evaluate import evaluate
 from headrace.gen.importer.passes.simplify import simplify
 
 Pass = Callable[[onnx.ModelProto, Path], onnx.ModelProto]
 
 # In this order, as each relies on those before it.
-_NOTATION: tuple[Pass, ...] = (simplify, onnx_qonnx.expand)  # what ONNX Runtime need not see, or cannot run
+_NOTATION: tuple[Pass, ...] = (  # what ONNX Runtime need not see, or cannot run
+    evaluate, simplify, onnx_pairs.merge, onnx_qonnx.expand)
 _OPERATORS: tuple[Pass, ...] = (onnx_qoperator.expand,)  # what its integer kernels run as it is
 _STRUCTURE: tuple[Pass, ...] = (
-    onnx_layout.transpose, onnx_pad.merge, onnx_mean.average, onnx_matmul.fuse, onnx_batch_norm.fold,
-    onnx_shapes.separate)
+    onnx_channels.level, onnx_signs.unify, onnx_layout.transpose, onnx_pad.merge, onnx_mean.average,
+    onnx_matmul.fuse, onnx_batch_norm.fold, onnx_shapes.separate)
 
 
 def normalise(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:

@@ -19,11 +19,12 @@ Parameters = tuple[str, str]  # the names of scale and zero point
 
 def expand(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Replace QLinearConv, QLinearMatMul, QGemm, QLinearAdd, QLinearAveragePool, QLinearGlobalAveragePool,
-    QLinearConcat, QLinearLeakyRelu.
+    QLinearConcat, QLinearLeakyRelu, QLinearMul, QLinearSigmoid.
 
     Quantised tensors keep their names. The int32 bias gets the scale that it has by definition, input scale x
     weight scale. MaxPool, Resize and Clip on integers get the quantisation of what they read, and a Clip then
-    limits the operator that made its input. Operators that only move values stay where they are.
+    limits the operator that made its input, if nothing else reads that. Operators that only move values stay
+    where they are.
     """
     if not any(node.op_type in _FORMS or node.op_type in _ON_INTEGERS for node in model.graph.node):
         return model
@@ -99,9 +100,6 @@ class _Expansion:
         look, rewrite = self.rewrite.look(node), self.rewrite
         scale, zero = (rewrite.values(name) for name in parameters)
         before = rewrite.producer(node.input[0], "QuantizeLinear")
-        if before is None or rewrite.uses[node.input[0]] != 1:
-            raise look.error("clips integers that other nodes read, or that no operator made; "
-                             "a Clip that alone reads an operator's result is supported")
         if scale is None or zero is None or scale.size != 1 or zero.size != 1:
             raise look.error("clips a tensor whose scale and zero point are not constants, one each")
         limits = []
@@ -115,8 +113,12 @@ class _Expansion:
                     real = (limit.astype(np.float32) - zero.astype(np.float32)) * scale.astype(np.float32)
                 name = rewrite.constant(f"{name}/real", real.reshape(()))
             limits.append(name)
-        rewrite.remove(before)
-        self.finish(node, "Clip", [before.input[0], *limits], parameters, [])
+        if before is None or rewrite.uses[node.input[0]] != 1 or before.input[0] in self.inputs:
+            source = self.dequantise(node, node.input[0], parameters)
+        else:
+            source = before.input[0]
+            rewrite.remove(before)
+        self.finish(node, "Clip", [source, *limits], parameters, [])
 
 
 def _inputs(expansion: _Expansion, node: onnx.NodeProto, least: int, most: int) -> list[str]:
@@ -154,11 +156,12 @@ def _gemm(expansion: _Expansion, node: onnx.NodeProto) -> None:
     expansion.finish(node, "Gemm", inputs, (y_scale, y_zero), list(node.attribute))
 
 
-def _add(expansion: _Expansion, node: onnx.NodeProto) -> None:
+def _arithmetic(expansion: _Expansion, node: onnx.NodeProto) -> None:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = _inputs(expansion, node, 7, 8)
     inputs = [expansion.dequantise(node, a, (a_scale, a_zero)),
               expansion.dequantise(node, b, (b_scale, b_zero))]
-    expansion.finish(node, "Add", inputs, (y_scale, y_zero), list(node.attribute))
+    expansion.finish(node, node.op_type.removeprefix("QLinear"), inputs, (y_scale, y_zero),
+                     list(node.attribute))
 
 
 def _concat(expansion: _Expansion, node: onnx.NodeProto) -> None:
@@ -183,9 +186,10 @@ def _triples(names: Sequence[str]) -> Iterator[tuple[str, Parameters]]:
         yield name, (scale, zero)
 
 
-def _leaky_relu(expansion: _Expansion, node: onnx.NodeProto) -> None:
+def _function(expansion: _Expansion, node: onnx.NodeProto) -> None:
     x, x_scale, x_zero, y_scale, y_zero = _inputs(expansion, node, 4, 5)
-    expansion.finish(node, "LeakyRelu", [expansion.dequantise(node, x, (x_scale, x_zero))], (y_scale, y_zero),
+    expansion.finish(node, node.op_type.removeprefix("QLinear"),
+                     [expansion.dequantise(node, x, (x_scale, x_zero))], (y_scale, y_zero),
                      list(node.attribute))
 
 
@@ -199,11 +203,13 @@ def _pool(expansion: _Expansion, node: onnx.NodeProto) -> None:
 
 _FORMS: dict[str, Callable[[_Expansion, onnx.NodeProto], None]] = {
     "QGemm": _gemm,
-    "QLinearAdd": _add,
+    "QLinearAdd": _arithmetic,
     "QLinearAveragePool": _pool,
     "QLinearConcat": _concat,
     "QLinearConv": _conv,
     "QLinearGlobalAveragePool": _pool,
-    "QLinearLeakyRelu": _leaky_relu,
+    "QLinearLeakyRelu": _function,
     "QLinearMatMul": _matmul,
+    "QLinearMul": _arithmetic,
+    "QLinearSigmoid": _function,
 }

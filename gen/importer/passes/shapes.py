@@ -1,4 +1,5 @@
 """Operators that only move values, apart from the arithmetic: ONNX Runtime's integer kernels need it so."""
+from collections import defaultdict
 from pathlib import Path
 
 import onnx
@@ -8,27 +9,49 @@ from headrace.gen.importer.source.rewrite import Rewrite
 _SHAPES = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _ACTIVATIONS = ("Clip", "Relu")
 
+Readers = dict[str, list[onnx.NodeProto]]  # of each tensor
+
 
 def separate(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Give each Reshape and its like a quantised tensor of its own to read, and one to write.
 
     Between an operator and its QuantizeLinear they move behind that, where they work on integers. Between a
-    DequantizeLinear and an operator they get another QuantizeLinear and DequantizeLinear behind them.
+    DequantizeLinear and an operator they, and MaxPool, get another QuantizeLinear and DequantizeLinear behind
+    them.
     """
-    if not any(node.op_type in _SHAPES for node in model.graph.node):
+    if not any(node.op_type in (*_SHAPES, "MaxPool") for node in model.graph.node):
         return model
     rewrite = Rewrite(model, path)
-    read_as_real = {name for node in model.graph.node if node.op_type != "QuantizeLinear"
-                    for name in node.input}
+    readers: Readers = defaultdict(list)
+    for node in model.graph.node:
+        for name in node.input:
+            readers[name].append(node)
     changed = False
     for node in rewrite:
         done = (node.op_type == "QuantizeLinear" and _move_behind(rewrite, node)
-                or node.op_type in _SHAPES and node.output[0] in read_as_real
+                or (node.op_type in _SHAPES and _is_read_as_real(readers, node.output[0])
+                    or node.op_type == "MaxPool" and _is_computed_with(readers, node.output[0]))
                 and _quantise_again(rewrite, node))
         if not done:
             rewrite.keep(node)
         changed |= done
     return rewrite.model() if changed else model
+
+
+def _is_read_as_real(readers: Readers, name: str) -> bool:
+    return any(node.op_type != "QuantizeLinear" for node in readers[name])
+
+
+def _is_computed_with(readers: Readers, name: str) -> bool:
+    """Does an operator read ``name``, moved or limited or as it is, before a QuantizeLinear does?"""
+    names = [name]
+    for name in names:  # grows
+        for node in readers[name]:
+            if node.op_type in (*_SHAPES, *_ACTIVATIONS):
+                names += set(node.output) - set(names)
+            elif node.op_type != "QuantizeLinear":
+                return True
+    return False
 
 
 def _quantise_again(rewrite: Rewrite, node: onnx.NodeProto) -> bool:

@@ -33,7 +33,7 @@ def simplify(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             node.ClearField("domain")
         match node.op_type:
             case "Constant":
-                _constant(rewrite, node)
+                constant(rewrite, node)
                 continue
             case "QuantizeLinear":
                 zero = rewrite.tensor(node.input[2]) if len(node.input) > 2 else None
@@ -60,7 +60,7 @@ def simplify(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     return rewrite.model()
 
 
-def _constant(rewrite: Rewrite, node: onnx.NodeProto) -> None:
+def constant(rewrite: Rewrite, node: onnx.NodeProto) -> None:
     """Add the value of a Constant node as an initialiser of the output's name."""
     tensor = TensorProto()
     attribute = node.attribute[0] if len(node.attribute) == 1 else AttributeProto()
@@ -79,7 +79,7 @@ def _constant(rewrite: Rewrite, node: onnx.NodeProto) -> None:
             raise rewrite.look(node).error(f"attribute {quote(name)} is not supported; value, value_float, "
                                            "value_floats, value_int and value_ints are")
     tensor.name = node.output[0]
-    rewrite.add(tensor)
+    rewrite.define(node, tensor)
 
 
 def _is_zero(rewrite: Rewrite, name: str) -> bool:

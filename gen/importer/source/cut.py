@@ -11,6 +11,7 @@ from headrace.gen.ir.errors import HeadraceError
 # What the host computes from the network's integers, if nothing but such an operator follows.
 _HOST = frozenset({"ArgMax", "LogSoftmax", "QLinearSoftmax", "Softmax"})
 _HOST_IN_REAL_NUMBERS = frozenset({"Sigmoid"})  # only where no QuantizeLinear follows
+_LAYERS = frozenset({"Conv", "Gemm", "MatMul"})  # the last one, where no QuantizeLinear follows
 _MOVES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _CLOSE = 3  # near matches shown
 _CLOSE_NAMES = 5000  # names compared with, as each comparison takes time
@@ -22,8 +23,8 @@ def cut(model: onnx.ModelProto, path: Path, tensor: str | None = None,
 
     The end is ``tensor``; what a QuantizeLinear reads or a DequantizeLinear makes stands for the quantised
     tensor. Else it is the last quantised tensor before the Softmax, LogSoftmax, ArgMax, DequantizeLinear, and
-    Sigmoid in real numbers, that come last. Nodes and inputs that do not contribute are left out, so that
-    they may be anything.
+    Sigmoid in real numbers, that come last, and before a last layer without a QuantizeLinear behind it. Nodes
+    and inputs that do not contribute are left out, so that they may be anything.
 
     Raises
     ------
@@ -72,9 +73,29 @@ def _before_host(end: str, producers: dict[str, onnx.NodeProto], limit: int) -> 
             end = name if name in producers and not hardware else end
         elif node.op_type == "QuantizeLinear":
             hardware = True
+        elif node.op_type in _LAYERS and not hardware and _made_by_hardware(name, producers):
+            end = name
+        elif node.op_type == "Add" and not hardware and _is_product(producers.get(name)):
+            continue
         elif node.op_type not in _MOVES:
             break
     return end
+
+
+def _made_by_hardware(name: str, producers: dict[str, onnx.NodeProto]) -> bool:
+    """Is ``name`` dequantised, and before that what a QuantizeLinear made of an operator's result?"""
+    for wanted in ("DequantizeLinear", "QuantizeLinear"):
+        node = producers.get(name)
+        while node is not None and node.op_type in _MOVES and node.input:
+            node = producers.get(node.input[0])
+        if node is None or node.op_type != wanted or not node.input:
+            return False
+        name = node.input[0]
+    return name in producers
+
+
+def _is_product(node: onnx.NodeProto | None) -> bool:
+    return node is not None and node.op_type == "MatMul"
 
 
 def _dequantised(end: str, producers: dict[str, onnx.NodeProto]) -> str:

@@ -60,10 +60,18 @@ class Rewrite:
         return OnnxNode(node, file=str(self.path))
 
     def keep(self, node: onnx.NodeProto) -> None:
-        name = node.output[0]
+        self._emitted[self._new(node)] = node
+
+    def define(self, node: onnx.NodeProto, tensor: onnx.TensorProto) -> None:
+        """Have a constant, of the name of the first output of ``node``, instead of it."""
+        self._new(node)
+        self.add(tensor)
+
+    def _new(self, node: onnx.NodeProto) -> str:
+        name: str = node.output[0]
         if name in self._emitted or name in self._constants:
             raise self.look(node).error(f"its output {quote(name)} is there already")
-        self._emitted[name] = node
+        return name
 
     def emit(self, operator: str, inputs: list[str], output: str, *, like: onnx.NodeProto,
              attributes: list[AttributeProto] | None = None, **more: Any) -> str:

@@ -361,11 +361,11 @@ def test_input_vector_of_few_bits(tmp_path: Path) -> None:
 def test_constants_do_not_grow(tmp_path: Path) -> None:
     model = one_conv()
     for name, shape in (("row", (1, 9)), ("column", (9, 1))):
-        model.constant(name, np.ones(shape, np.float32))
-    model.node("Mul", ["row", "column"], "outer")
+        model.quant(model.constant(name, np.ones(shape, np.float32)), 1.0, 8, f"{name}_quant")
+    model.node("Mul", ["row_quant", "column_quant"], "outer")
     node = next(node for node in model.nodes if node.output[0] == "y")
     node.input[1] = "outer"
-    model.nodes.insert(0, model.nodes.pop())
+    model.nodes = [*model.nodes[-3:], *model.nodes[:-3]]
     assert refusal(model, tmp_path) == (
         "Mul 'outer': constants of shapes [1, 9] and [9, 1] make a larger one; "
         "one as large as the larger is supported")

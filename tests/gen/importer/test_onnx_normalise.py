@@ -91,13 +91,14 @@ def test_matmul_refused(tmp_path: Path) -> None:
     model = QdqModel()
     x = model.input((4,), X)
     product = model.node("MatMul", [x, model.weight("w", MATRIX, 0.01, 0, 0)], "m")
-    model.operator("Add", [product, model.constant("b", np.ones(6, np.float32))], Y, name="y")
+    model.operator("Add", [product, model.constant("b", np.ones(6, np.int32))], Y, name="y")
     assert refusal(model, tmp_path) == (
-        "Gemm 'm': its bias is a constant of float32; an int32 constant behind DequantizeLinear is supported")
+        "Gemm 'm': its bias is a constant of int32; a float constant, and an int32 one behind "
+        "DequantizeLinear, are supported")
     model = QdqModel()
     x = model.input((4,), X)
     product = model.operator("MatMul", [x, model.weight("w", MATRIX, 0.01, 0, 0)], Y, name="m")
-    model.operator("Add", [product, model.weight("b", np.ones(6, np.uint8), 0.3, 0, 0)], Y, name="y")
+    model.operator("Add", [product, model.weight("b", np.arange(6, dtype=np.uint8), 0.3, 0, 0)], Y, name="y")
     assert refusal(model, tmp_path).startswith("Add 'y': its input 1 is a quantised constant; ")
     model = QdqModel()
     x = model.input((4,), X)
@@ -105,3 +106,42 @@ def test_matmul_refused(tmp_path: Path) -> None:
     assert refusal(model, tmp_path) == (
         "MatMul 'y': its second input is no constant; "
         "quantised weights behind DequantizeLinear are supported")
+
+
+@pytest.mark.parametrize("real", [True, False])
+@pytest.mark.parametrize("operator", ["Flatten", "Reshape", "Transpose"])
+def test_vector_of_the_input(tmp_path: Path, operator: str, real: bool) -> None:
+    """Made before it is quantised: the hardware's input is the image."""
+    rng = np.random.default_rng(1)
+    weight = random(rng, np.int8, 5, 24)
+    graphs = []
+    for first in (False, True):
+        model = QdqModel()
+        x = model.input((2, 3, 4), X, real=real)
+        if first:
+            del model.nodes[:]
+            x = "x"
+        if operator == "Transpose":
+            x = model.node("Transpose", [x], "turned", perm=[0, 2, 3, 1])
+        if operator == "Flatten":
+            x = model.node("Flatten", [x], "flat")
+        else:
+            x = model.node("Reshape", [x, model.constant("target", np.array([1, -1]))], "flat")
+        x = model.quantise(x, X) if real or not first else model.dequantise(x, "flat_dq", X)
+        model.conv(x, weight, Y, name="y", operator="Gemm", transB=1)
+        graphs.append(exact(model, tmp_path))
+        assert graphs[-1].tensors[graphs[-1].input].shape == (2, 3, 4)
+    plain, flat = (graph.nodes[0] for graph in graphs)
+    np.testing.assert_array_equal(plain.weight, flat.weight)
+    assert len(graphs[1].nodes) == 1
+
+
+def test_vector_of_a_large_input(tmp_path: Path) -> None:
+    model = QdqModel()
+    model.input((1, 5000, 1), X)
+    del model.nodes[:]
+    x = model.quantise(model.node("Flatten", ["x"], "flat"), X)
+    model.conv(x, np.ones((1, 5000), np.int8), Y, name="y", operator="Gemm", transB=1)
+    assert refusal(model, tmp_path) == (
+        "QuantizeLinear 'flat_q': its output has shape (1, 1, 5000, 1); "
+        "images of up to 4096 by 4096 are supported")

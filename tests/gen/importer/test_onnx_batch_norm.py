@@ -116,8 +116,8 @@ def test_wrong_place(tmp_path: Path) -> None:
     model.replace("mean", np.ones(5, np.float32))
     assert refusal(model, tmp_path) == "BatchNormalization 'bn': needs 'mean' as a constant of 1 or 6 values"
     model = normalised(bias=np.ones(6))
-    real = model.constant("real", np.ones(6, np.float32))
-    next(node for node in model.nodes if node.name == "y").input[2] = real
+    plain = model.constant("plain", np.ones(6, np.int32))
+    next(node for node in model.nodes if node.name == "y").input[2] = plain
     assert refusal(model, tmp_path) == (
-        "BatchNormalization 'bn': the bias 'real' before it is not quantised; "
-        "an int32 constant behind DequantizeLinear is supported")
+        "BatchNormalization 'bn': the bias 'plain' before it is neither quantised nor float; "
+        "a float constant, and an int32 one behind DequantizeLinear, are supported")

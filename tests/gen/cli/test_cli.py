@@ -17,6 +17,7 @@ from headrace.gen.cli.command import Command
 from headrace.gen.cli.main import COMMANDS, main, parser
 from headrace.gen.importer.load import load
 from headrace.gen.numerics.proof import prove
+from onnx_models import Q, QdqModel
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -35,6 +36,24 @@ def test_info(capsys: pytest.CaptureFixture[str], digits: Path) -> None:
     code, out, err = run(capsys, "info", digits)
     assert code == 0
     assert "15 layers, 12 of them with weights: 1,992 weights, 57,072 multiplications per frame" in out
+
+
+def test_open_sizes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`--shape`, or else the inputs, fix them."""
+    model = QdqModel()
+    y = model.operator("MaxPool", [model.input((3, "h", "w"), Q(0.5, 10))], Q(0.5, 10), name="y",
+                       kernel_shape=[2, 2])
+    model.outputs.append(helper.ValueInfoProto(name=y))
+    path = model.save(tmp_path / "net.onnx")
+    code, out, err = run(capsys, "info", path, "--json", "--shape", 3, 5, 6)
+    assert (code, err, json.loads(out)["output"]) == (0, "", [3, 4, 5])
+    np.save(tmp_path / "x.npy", np.ones((2, 3, 5, 6), np.uint8))
+    code, out, err = run(capsys, "check", path, "--inputs", tmp_path / "x.npy")
+    assert (code, err) == (0, "") and "0 mismatches" in out
+    code, out, err = run(capsys, "info", path)
+    assert (code, out) == (1, "") and err == (
+        f"headrace: {path}: input 'x' has shape (1, 3, h, w); --shape C H W, or input data in an .npz or "
+        ".npy, says what is open\n")
 
 
 def test_pipeline(capsys: pytest.CaptureFixture[str], digits: Path) -> None:

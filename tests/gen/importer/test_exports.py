@@ -1,0 +1,94 @@
+"""Files as real exporters and quantisers write them: each comes in, or one true line says why not."""
+from pathlib import Path
+
+import pytest
+
+from headrace.gen.importer.load import load
+from headrace.gen.ir.errors import HeadraceError
+from headrace.models.quantize import FloatModel, Options
+from headrace.sim import calibration, inputs, oracle
+
+# Which inputs a file shares with others.
+_INPUTS = {"mlp": "mlp_in", "res": "res_in", "resN": "res_in", "yolo": "yolo_two_outputs_in"}
+
+UNSUPPORTED = "operator not supported; AveragePool, Concat, "
+
+
+@pytest.fixture(scope="session")
+def exports(shared: Path) -> Path:
+    if not (shared / "exports").is_dir():
+        pytest.skip(f"needs {shared / 'exports'}")
+    return shared / "exports"
+
+
+def judged(path: Path, data: Path) -> int:
+    """The mismatches that `headrace check` counts, in at least one frame."""
+    graph = load(path, shape=lambda: inputs.frame_shape([data]))
+    x = inputs.load([data], graph)[:3]
+    assert len(x)
+    return sum(oracle.judge(graph, path, x).mismatches.values())
+
+
+@pytest.mark.parametrize("name", [
+    "adaptavg2", "mlp_QDQ_S8S8_pc1_pre1", "resN_QDQ_S8S8_pc1_pre0", "resN_QOperator_U8S8_pc1_pre1",
+    "res_QDQ_addqdqpair", "res_QDQ_dedicated", "res_QDQ_quantbias_false", "res_performance", "res_trt",
+    "s_int8_dq0", "w4_pt_qcdq", "w8_pc_qcdq"])
+def test_quantised(exports: Path, name: str) -> None:
+    data = exports / "quantised" / f"{name}_in.npz"
+    if not data.exists():
+        data = exports / "quantised" / f"{_INPUTS[name.split('_')[0]]}.npz"
+    assert judged(exports / "quantised" / f"{name}.onnx", data) == 0
+
+
+def test_quantised_refused(exports: Path) -> None:
+    path = exports / "quantised" / "yolo_two_outputs_QDQ_S8S8_pc1_pre1.onnx"
+    with pytest.raises(HeadraceError, match="2 graph outputs; networks with one are supported, and --cut "
+                                            "TENSOR builds up to one of them"):
+        load(path)
+    for tensor in ("23_QuantizeLinear_Output", "24_QuantizeLinear_Output"):
+        assert load(path, cut=tensor).output == tensor
+
+
+def quantised(exports: Path, name: str, target: Path) -> Path:
+    data = exports / "float" / f"{name}_cal.npz"
+    model = FloatModel(exports / "float" / f"{name}.onnx", lambda: inputs.frame_shape([data]))
+    samples = calibration.load([data], model.shape, limit=4, preprocessing=calibration.Preprocessing())
+    model.quantise(samples, Options(), target)
+    return data
+
+
+@pytest.mark.parametrize("name", [
+    "act_elu", "act_hardswish", "act_prelu1", "act_silu", "act_tanh", "avgpool3s2", "mlp", "res_dynN",
+    "res_dynNHW", "res_dynN_dynamo"])
+def test_float(exports: Path, tmp_path: Path, name: str) -> None:
+    target = tmp_path / "quantised.onnx"
+    assert judged(target, quantised(exports, name, target)) == 0
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("batch4", ("input 'input.1' has shape (4, 3, 16, 16); a batch of 1, or one of any size, is supported: "
+               "hardware takes frames one by one, so export the network with such a batch")),
+    ("conv1d", ("input 'input.1' has shape (1, 4, 32); four or two sizes are supported; a row is an image of "
+               "height 1: export the network with that")),
+    ("dilated", "when quantised: Conv '/s/s.1/s.1.0/Conv': dilations [2, 2] are not supported; [1, 1] is"),
+    ("focus", f"when quantised: SpaceToDepth 'SpaceToDepth': {UNSUPPORTED}"),
+    ("norm_subdiv", ("when quantised: Sub '/Sub': computes with the network's input before it is quantised, "
+                     "which is the host's; export the network without that")),
+    ("refpad", "when quantised: Pad '/s/s.0/Pad': mode 'reflect' is not supported; 'constant' is"),
+    ("se", ("when quantised: Mul '/Mul': computes with two quantised tensors, "
+            "'/a/a.2/Relu_output_0_QuantizeLinear_Output' and '/f2/Conv_output_0_QuantizeLinear_Output'; "
+            "a function of one is supported, with no QuantizeLinear between its operators, and the sum of "
+            "two")),
+    ("shuffle", ("when quantised: Transpose '/Transpose': perm [0, 2, 1, 3, 4] is not supported; one of an "
+                "image's channels, rows and columns is")),
+    ("split", f"when quantised: Split '/Split': {UNSUPPORTED}"),
+    ("unet_convtranspose", f"when quantised: ConvTranspose '/up/ConvTranspose': {UNSUPPORTED}"),
+    ("yolo_two_outputs", ("2 graph outputs ('23', '24'); networks with one are supported: leave out the "
+                         "others, as onnx.utils.extract_model does"))])
+def test_float_refused(exports: Path, tmp_path: Path, name: str, expected: str) -> None:
+    with pytest.raises(HeadraceError) as caught:
+        quantised(exports, name, tmp_path / "quantised.onnx")
+    message = str(caught.value)
+    assert message.startswith(f"{exports / 'float' / name}.onnx: {expected}")
+    assert "\n" not in message and "--cut" not in message
+    assert not (tmp_path / "quantised.onnx").exists()
