@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Components whose ports are made when they are first asked for."""
 import functools
 from typing import Any
