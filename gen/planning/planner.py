@@ -16,15 +16,21 @@ import numpy as np
 
 from headrace.gen.cycles import model as cycle_model
 from headrace.gen.ir.errors import HeadraceError
-from headrace.gen.ir.graph import Conv, Graph, Node
+from headrace.gen.ir.graph import Conv, Graph, Node, Window
 from headrace.gen.ir.info import info
 from headrace.gen.ir.means import Means
-from headrace.gen.ir.plan import Plan
+from headrace.gen.ir.plan import LayerPlan, Plan
 from headrace.gen.kinds import elaborate, registry
 from headrace.gen.kinds.place import Option, Place
 from headrace.gen.planning.dependence import shortcut_rows, shortcuts
 from headrace.gen.planning.folding import Alike, Folding
 from headrace.hdl.base.platform import REGISTERS
+
+PORTS = 1 << 16
+"""Bits that come into a module: Amaranth's netlist counts no further."""
+
+WEIGHT, SUM = 9, 32
+"""Bits of the widest."""
 
 _FRAMES = 4  # the cycle model is asked for; the last ones come steadily
 LATENCY = 0.25  # of all multipliers: what one frame less of latency is worth
@@ -134,9 +140,13 @@ def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False, rin
     held = shortcuts(graph)
     made: dict[str, Option] = {}
     for node in graph.nodes:
-        possible = _options(Place(graph, node, 1, made, held[node.name], (1,), Means(pipelined=pipelined)))
-        made[node.output] = max(possible, key=lambda option: (
+        place = Place(graph, node, 1, made, held[node.name], (1,), Means(pipelined=pipelined))
+        most = max(_options(place), key=lambda option: (
             option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
+        if (bits := _ports(place, most.layer)) >= PORTS:
+            raise HeadraceError(f"layer {node.name}, fully unrolled, may have {bits:,} bits of inputs in a "
+                                f"module, which netlists cannot; fewer than {PORTS:,} are supported")
+        made[node.output] = most
     return _timed(graph, None, made, paired, Means(pipelined=pipelined, rings=rings))
 
 
@@ -157,8 +167,11 @@ class _Choice:
             for node in self.graph.nodes:
                 folds = self._folds(node, made, whole)
                 held[node.name] = self._rows(node, made, held)
-                possible = list(_options(Place(self.graph, node, each, made, held[node.name], folds,
-                                              self.means)))
+                place = Place(self.graph, node, each, made, held[node.name], folds, self.means)
+                possible = [option for option in _options(place) if _ports(place, option.layer) < PORTS]
+                if not possible:
+                    raise HeadraceError(f"layer {node.name} has too large a window: a module may have "
+                                        f"{PORTS:,} bits of inputs or more, which netlists cannot")
                 fast = [option for option in possible if option.layer.cycles <= each]
                 if not fast and folds != (1,):
                     whole.add(self.folding.alike(node.output))
@@ -192,9 +205,21 @@ class _Choice:
         return self._held[key]
 
 
-def _options(place: Place[Node]) -> Iterator[Option]:
+def _options(place: Place[Any]) -> Iterator[Option]:
+    """Yield the options of every kind that a node can be."""
     for kind in registry.serving(place.node, place.graph, place.means):
         yield from kind.options(place)
+
+
+def _ports(place: Place[Any], layer: LayerPlan) -> int:
+    """Return a bound of the bits that come into any module of a layer, where that may be many."""
+    if not layer.multiplies:
+        return 0
+    window: Window = place.node.window
+    side = max(1, layer.p_in // window.taps)  # channels of a word
+    lane = 2 * 8 * side * window.taps + WEIGHT * layer.p_in * layer.p_out
+    columns = place.x.width if side == place.x.channels else 1  # of a module of the window
+    return max(lane, columns * side * window.kernel[0] * 8, layer.lanes * layer.p_out * SUM)
 
 
 def _multipliers(made: Mapping[str, Option]) -> int:

@@ -40,11 +40,13 @@ class _Expansion:
         self.changed = False
         self.inputs = {value.name: value.name for value in model.graph.input}
         for node in model.graph.node:  # an integer input has the quantisation with which its values are read
-            if node.input and (source := self.inputs.get(node.input[0])):
-                if node.op_type in _KEEP_VALUES or node.op_type in _ON_INTEGERS:
+            if node.input and node.op_type in _KEEP_VALUES | _ON_INTEGERS:
+                if source := self.inputs.get(node.input[0]):
                     self.inputs.update(dict.fromkeys(node.output, source))
-                elif (node.op_type in _FORMS or node.op_type == "DequantizeLinear") and len(node.input) > 2:
-                    self.quantised.setdefault(source, (node.input[1], node.input[2]))
+            elif node.op_type in _FORMS or node.op_type == "DequantizeLinear":
+                for name, parameters in _operands(node):
+                    if source := self.inputs.get(name):
+                        self.quantised.setdefault(source, parameters)
 
     def run(self) -> None:
         for node in self.rewrite:
@@ -169,6 +171,14 @@ def _concat(expansion: _Expansion, node: onnx.NodeProto) -> None:
                          "each tensor are supported")
     parts = [expansion.dequantise(node, *part) for part in _triples(node.input[2:])]
     expansion.finish(node, "Concat", parts, (node.input[0], node.input[1]), list(node.attribute))
+
+
+def _operands(node: onnx.NodeProto) -> Iterator[tuple[str, Parameters]]:
+    """Yield the integer tensors that a node reads, but for weights, with the quantisation that it says."""
+    starts = {"QLinearConcat": range(2, len(node.input), 3), "QLinearAdd": range(0, 6, 3)}
+    for start in starts.get(node.op_type, range(1)):
+        if len(operand := node.input[start:start + 3]) == 3:
+            yield operand[0], (operand[1], operand[2])
 
 
 def _triples(names: Sequence[str]) -> Iterator[tuple[str, Parameters]]:
