@@ -151,7 +151,7 @@ class Choice:
                 folds = self._folds(node, made, least_beats.get(alike))
                 held[node.name] = self._rows(node, made, held)
                 place = Place(self.graph, node, each, made, held[node.name], folds, self.most, self.means)
-                possible = list(options(place))
+                possible = [option for option in options(place) if ports(place, option.layer) < PORTS]
                 if not possible:
                     raise HeadraceError(f"layer {node.name} has too large a window: its modules would have "
                                         f"{PORTS:,} bits of inputs or more, which netlists cannot")
@@ -190,10 +190,10 @@ class Choice:
 def options(place: Place[Any]) -> Iterator[Option]:
     """Yield the options of every kind that a node can be."""
     for kind in registry.serving(place.node, place.graph, place.means):
-        yield from (option for option in kind.options(place) if _ports(place, option.layer) < PORTS)
+        yield from kind.options(place)
 
 
-def _ports(place: Place[Any], layer: LayerPlan) -> int:
+def ports(place: Place[Any], layer: LayerPlan) -> int:
     """Return a bound of the bits that come into any module of a layer, where that may be many."""
     if not layer.multiplies:
         return 0

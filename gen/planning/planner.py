@@ -12,12 +12,13 @@ from math import ceil, inf
 
 from headrace.gen.cycles import model as cycle_model
 from headrace.gen.estimate.price import Prices
+from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
 from headrace.gen.kinds.place import Place
-from headrace.gen.planning.choice import Choice, Chosen, TooFast, options, pairs
+from headrace.gen.planning.choice import PORTS, Choice, Chosen, TooFast, options, pairs, ports
 from headrace.gen.planning.dependence import shortcuts
 from headrace.hdl.base.platform import REGISTERS
 
@@ -120,6 +121,9 @@ def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False, rin
         place = Place(graph, node, 1, made, held[node.name], (1,), 1, replace(means, rings=REGISTERS))
         option = max(options(place), key=lambda option: (
             option.layer.multipliers, option.layer.p_in, -sum(option.pace)))
+        if (bits := ports(place, option.layer)) >= PORTS:
+            raise HeadraceError(f"layer {node.name}, fully unrolled, may have {bits:,} bits of inputs in a "
+                                f"module, which netlists cannot; fewer than {PORTS:,} are supported")
         layer = replace(option.layer, paired=paired and pairs(graph, node))
         made[node.output] = replace(option, layer=layer)
     return _timed(graph, None, made, means)

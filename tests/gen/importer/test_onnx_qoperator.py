@@ -118,6 +118,22 @@ def test_concat_without_whole_triples(tmp_path: Path) -> None:
         "each tensor are supported")
 
 
+@pytest.mark.parametrize("operator", ["QLinearConcat", "QLinearAdd"])
+def test_only_a_later_operand_says_the_input_s_scale(tmp_path: Path, operator: str) -> None:
+    """Nothing but pools reads the input."""
+    model = integer_input(X)
+    model.node("MaxPool", ["x"], "m", kernel_shape=[1, 1])
+    model.node("MaxPool", ["m"], "n", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    if operator == "QLinearAdd":
+        model.linear(operator, [*model.q("n", X), *model.q("m", X)], "y", Y, domain=MS)
+    else:
+        parts = [*model.q("n", X), *model.q("m", X)]
+        model.node(operator, [*model.q("y", X)[1:], *parts], "y", domain=MS, axis=1)
+    model.outputs.append(helper.make_tensor_value_info("y", 2, None))
+    graph = assert_exact(model.save(tmp_path / "o.onnx"))
+    assert [type(node) for node in graph.nodes][:2] == [Pool, Pool]
+
+
 def integer_input(q: Q, shape: tuple[int, ...] = (4, 7, 6)) -> QOperatorModel:
     model = QOperatorModel()
     model.inputs.append(helper.make_tensor_value_info("x", 3 if q.dtype is np.int8 else 2, (1, *shape)))

@@ -3,8 +3,10 @@ import pytest
 
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Add, Conv, Graph, Node, Quantisation, Tensor
+from headrace.gen.netlist import build
+from headrace.gen.planning.choice import PORTS, WEIGHT
 from headrace.gen.planning.dependence import SLACK, shortcuts
-from headrace.gen.planning.planner import default_budget, plan
+from headrace.gen.planning.planner import default_budget, plan, unrolled
 from headrace.hdl.arithmetic.geometry import Window
 
 Q = Quantisation(scale=0.5, zero_point=3, signed=True)
@@ -78,3 +80,18 @@ def test_impossible_budget_is_an_error() -> None:
     with pytest.raises(HeadraceError, match=r"^layer conv0 needs \d+ cycles per frame however far it is "
                                             r"unrolled, more than the 10 allowed: allow at least \d+$"):
         plan(residual([3], dense=True), cycles=10)
+
+
+def test_no_module_has_more_inputs_than_a_netlist_can_have() -> None:
+    """A window of 5,184 operands, each with a weight: 83,000 bits, if one step takes them all."""
+    x = Tensor("x", 4, 36, 36, Q)
+    node, y = conv("fc", x, 5, Window((36, 36)))
+    graph = Graph("net", "x", "fc", {"x": x, "fc": y}, (node,))
+    with pytest.raises(HeadraceError, match="fully unrolled, may have [0-9,]+ bits of inputs in a module"):
+        unrolled(graph)
+    with pytest.raises(HeadraceError, match="more than the 100 allowed") as refused:
+        plan(graph, cycles=100)
+    least = int(str(refused.value).rsplit(" ", 1)[-1])
+    fastest = plan(graph, cycles=least)
+    assert WEIGHT * fastest.layers["fc"].p_in < PORTS
+    build.netlist(graph, fastest)
