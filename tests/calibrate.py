@@ -7,6 +7,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,29 +38,33 @@ IN_BLOCK_RAM = {"digits 20000 blockram": 20_000, "digits 100000 blockram": 100_0
 """Cycles per frame of digits with its rows in block RAM: for the kinds of parts that others do not have."""
 
 
-def networks(folder: Path) -> Iterator[tuple[str, Path, int | None, str]]:
-    """Yield name, file, cycles per frame and what rings are made of, of each network to calibrate with."""
-    yield "every operator", every_operator(folder / "every.onnx"), 6_000, REGISTERS
-    yield "branches", branches(folder / "branches.onnx"), 6_000, REGISTERS
+def networks(folder: Path) -> Iterator[tuple[str, Path, int | None, Means]]:
+    """Yield name, file, cycles per frame and what plans are made of, of each network to calibrate with."""
+    every = every_operator(folder / "every.onnx")
+    yield "every operator", every, 6_000, Means()
+    yield "every operator pipelined", every, 3_000, Means(pipelined=True)
+    yield "branches", branches(folder / "branches.onnx"), 6_000, Means()
     for name, (file, budgets) in NETWORKS.items():
         for cycles in budgets if file.exists() else ():
-            yield f"{name} {cycles or ''}".strip(), file, cycles, REGISTERS
+            yield f"{name} {cycles or ''}".strip(), file, cycles, Means()
+    yield "digits pipelined", DIGITS, None, Means(pipelined=True)
     for name, cycles in IN_BLOCK_RAM.items():
-        yield name, DIGITS, cycles, BLOCKRAM
+        yield name, DIGITS, cycles, Means(rings=BLOCKRAM)
 
 
 def calibrate(target: Target, jobs: int) -> dict[str, Any]:
     """Return coefficients, and for each network what yosys made and what is estimated."""
     found: dict[str, list[Sample]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, file, cycles, rings in networks(Path(folder)):
+        for name, file, cycles, means in networks(Path(folder)):
             graph = load(file)
-            for paired in ([True, False] if target.pairs and rings == REGISTERS else [False]):
-                means = Means(rings=rings, serial=target.serial)
-                planned = plan(graph, cycles=cycles, prices=Prices(target), means=means)
+            for paired in ([True, False] if target.pairs and means.rings == REGISTERS else [False]):
+                prices = Prices(target if paired or not target.pairs else None)
+                planned = plan(graph, cycles=cycles, prices=prices,
+                               means=replace(means, serial=target.serial))
                 netlist = build.netlist(graph, planned)
                 made = synthesise_modules(netlist, target=target, jobs=jobs)
-                parts = all_parts(elaborate.network(graph, planned), rings)
+                parts = all_parts(elaborate.network(graph, planned), means.rings)
                 found[name + " paired" * paired] = samples(parts, made, target.estimated())
                 print(f"{target}: {name}{' paired' * paired} synthesised", flush=True)
     return table(found)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from headrace.gen.netlist.primitives import Multipliers, Primitives
+from headrace.hdl.storage.ring import SHORT
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def lut_memory(family: Primitives, width: int, depth: int) -> int:
 
 def shift_register(family: Primitives, width: int, depth: int) -> tuple[int, int]:
     """Return LUTs and flip-flops of words that move together."""
-    if not family.shift_registers or depth < 3:
+    if not family.shift_registers or depth <= SHORT:
         return 0, width * depth
     left = depth % 32 == 1 and depth > 32  # the last word is not worth a LUT
     return width * (-(-depth // 32) - left), width * left

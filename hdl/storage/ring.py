@@ -11,6 +11,10 @@ from headrace.hdl.base.platform import BLOCKRAM, LUTRAM, asked
 from headrace.hdl.storage.block_memory import block_memory
 from headrace.hdl.storage.rom import simulated_pieces
 
+SHORT = 6
+"""Words up to which a ring is flip-flops even where LUTs can shift: there are two of them for each LUT, and
+designs take a far smaller part of them."""
+
 WORTH_LUTRAM = 4
 """Words of a ring from which on memory is smaller than registers."""
 
@@ -18,12 +22,15 @@ WORTH_BLOCKRAM = 256, 16
 """Bits and words from which on a ring is worth block RAM."""
 
 
+_FLIP_FLOPS: dict[str, Any] = {"keep": 1, "shreg_extract": "no"}  # attributes that Yosys and Vivado obey
+
+
 class Ring(wiring.Component):
     """A shift register of words, :py:`columns` of them side by side.
 
     ``o`` is the word that entered :py:`depth` shifts ago. Feed ``o`` back to ``i`` and it is a ring that
     turns; whether a word is loaded or turned is a choice at the tail alone. No address, no reset: synthesis
-    may map it to shift-register resources.
+    may map it to shift-register resources, if it is not short.
 
     On request (:class:`Platform`), long ones are memories made of LUTs or of block RAM, whose oldest word is
     replaced; the next one waits in a register.
@@ -71,7 +78,8 @@ class Ring(wiring.Component):
         elif in_memory(made.rings, len(i), self.depth):
             self._memory(m, platform, made.rings, i, o)
         elif self.columns == 1:
-            words = Signal(width * self.depth, reset_less=True)
+            attrs = _FLIP_FLOPS if self.depth <= SHORT else {}
+            words = Signal(width * self.depth, reset_less=True, attrs=attrs)
             with m.If(self.shift):
                 m.d.sync += words.eq(Cat(words[width:], i))
             m.d.comb += o.eq(words[:width])

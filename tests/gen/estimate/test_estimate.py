@@ -16,11 +16,12 @@ from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
 from headrace.gen.netlist import build
 from headrace.gen.netlist.resources import Resources
-from headrace.gen.netlist.synthesis import synthesise
+from headrace.gen.netlist.synthesis import synthesise, synthesise_modules
 from headrace.gen.netlist.target import ECP5, ICE40, NEXUS, TARGETS, XC7, Target
 from headrace.gen.planning.fit import fit, fits, usage
 from headrace.gen.planning.planner import plan
 from headrace.hdl.base.hierarchy import Hierarchy
+from headrace.hdl.storage.ring import SHORT, Ring
 from small_models import branches, every_operator
 
 ESTIMATED = [target for target in TARGETS.values() if target.primitives is not None]
@@ -123,6 +124,14 @@ def test_memories_and_shift_registers() -> None:
     assert shift_register(xc7, 8, 2) == (0, 16)
     with pytest.raises(HeadraceError, match="^there is no estimate for target 'nexus': supported are ecp5, "):
         NEXUS.estimated()
+
+
+@pytest.mark.parametrize("depth", (SHORT, SHORT + 1, 40))
+def test_short_rings_are_flip_flops(depth: int) -> None:
+    hierarchy = Hierarchy()
+    hierarchy.build(Ring(word=5, columns=3, depth=depth))
+    made = synthesise_modules(hierarchy, target=XC7)[f"ring__5x{depth}"]
+    assert (made.lut, made.ff) == shift_register(XC7.estimated(), 5, depth)
 
 
 def test_devices() -> None:
