@@ -92,8 +92,8 @@ def main() -> None:
         name for name, target in TARGETS.items() if target.primitives is not None])
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    for target in options.targets:
-        made = calibrate(find(target), options.jobs)
+    for target in map(find, options.targets):
+        made = calibrate(target, options.jobs)
         everything = json.loads(TABLE.read_text()) if TABLE.exists() else {}
         TABLE.write_text(json.dumps(everything | {target.name: made}, indent=1, sort_keys=True) + "\n")
         for name, figures in made["networks"].items():
