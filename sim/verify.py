@@ -74,9 +74,10 @@ class Result:
     def cycles_per_frame(self) -> float | None:
         """Cycles between frames, back to back; None for a single frame.
 
-        The last of several frames does not count: as nothing follows it, it is a little slower.
+        Of several frames the last does not count, as nothing follows it, nor the first of more than three, as
+        the pipeline is filling.
         """
-        ends = self.frame_ends[:-1] if self.frames > 2 else self.frame_ends
+        ends = self.frame_ends[self.frames > 3:-1 if self.frames > 2 else None]
         return (ends[-1] - ends[0]) / (len(ends) - 1) if self.frames > 1 else None
 
     def to_json(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Layers whose rows pass a window: depthwise convolutions and pools."""
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import TypeVar
 
 import numpy as np
@@ -27,7 +28,7 @@ class PassingKind(Kind[W]):
         passing, arriving = _arriving(place)
         evenly = [time for time, each in zip(arriving, passing, strict=True) if each.emits and time]
         gathered = place.beats * (place.before.together.kernel[0] if place.before else 1)
-        for fold, p_in in place.unrolled(unrollings(window.taps), window.taps * y.channels * y.height):
+        for fold, p_in in self.lanes(place):
             selects = window.selects(p_in)
             affordable = min(evenly, default=place.budget // y.height) // x.channels // copies // fold
             for readout, steps in self.rates(place, fold, max(selects, affordable)):
@@ -41,6 +42,11 @@ class PassingKind(Kind[W]):
                     times[0], times[-1] = 0, max(times[-1], arriving[0])
                 yield place.option(self.name, _emitted(times, passing), steps, p_in=p_in, patience=patience,
                                    fold=fold, readout=readout, multiplies=self.of is Conv)
+
+    def lanes(self, place: Place[W]) -> Iterator[tuple[int, int]]:
+        """Yield how many columns a lane may serve, and how many taps at a time."""
+        taps, y = place.node.window.taps, place.y
+        return place.unrolled(unrollings(taps), taps * y.channels * y.height)
 
     def rates(self, place: Place[W], fold: int, cycles: int) -> Iterator[tuple[int, int]]:
         """Yield how many columns are read out in turn, and the cycles for each."""
@@ -84,9 +90,13 @@ class MaxPoolKind(PassingKind[Pool]):
     def suits(self, node: Pool, graph: Graph, means: Means) -> bool:
         return node.kind == "max"
 
+    def lanes(self, place: Place[Pool]) -> Iterator[tuple[int, int]]:
+        """As there is nothing to read out, a lane serves as many columns as there are beats to a row."""
+        found = [(fold, p_in) for fold, p_in in super().lanes(place) if fold in place.folds]
+        yield from found or product(place.folds, unrollings(place.node.window.taps))
+
     def rates(self, place: Place[Pool], fold: int, cycles: int) -> Iterator[tuple[int, int]]:
-        if fold in place.folds:
-            yield 1, 1
+        yield 1, 1
 
     def make(self, site: Site[Pool], plan: LayerPlan) -> Layer:
         return MaxPool(i=site.i, o=site.o, window=site.node.window, p_in=plan.p_in, patience=plan.patience)

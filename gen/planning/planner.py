@@ -47,7 +47,11 @@ def plan(graph: Graph, *, cycles: int | None = None, prices: Prices = Prices(), 
     ------
     :exc:`HeadraceError`
         If a layer, or the layers together, cannot be that fast; the message has a number that suffices.
+    :exc:`ValueError`
+        If lanes are to multiply bit by bit for a target that does not.
     """
+    if means.serial and not prices.serial:
+        raise ValueError("lanes multiply bit by bit only for a target whose lanes may")
     try:
         return try_plan(graph, cycles, prices, means)
     except TooFast as error:

@@ -11,9 +11,11 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.boards.client import framed, image_bytes, request
 from headrace.boards.top import SerialTop
+from headrace.gen.estimate.price import Prices
 from headrace.gen.importer.load import load
 from headrace.gen.ir.means import Means
 from headrace.gen.kinds import elaborate
+from headrace.gen.netlist.target import ICE40
 from headrace.gen.planning.planner import plan
 from headrace.hdl.base.hierarchy import Hierarchy, place
 from headrace.hdl.edge.frames import Status
@@ -46,7 +48,8 @@ class Host(wiring.Component):
 
 @pytest.mark.full  # half a minute of C++ compiler
 @pytest.mark.parametrize("means, clock, baud", (
-    ({}, CLOCK, BAUD), (dict(cycles=100_000, means=Means(rings="blockram", serial=True)), 12e6, 28_800)),
+    ({}, CLOCK, BAUD),
+    (dict(cycles=100_000, prices=Prices(ICE40), means=Means(rings="blockram", serial=True)), 12e6, 28_800)),
     ids=("ulx3s", "hx8k"))
 def test_digits(digits: Path, digits_images: Path, means: Any, clock: float, baud: float) -> None:
     """20 images, and between them requests with a wrong byte, cut off, and too long."""

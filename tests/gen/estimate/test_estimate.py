@@ -8,6 +8,7 @@ from headrace.gen.estimate import calibrate
 from headrace.gen.estimate.devices import DEVICES, find
 from headrace.gen.estimate.estimate import all_parts, estimate
 from headrace.gen.estimate.mapping import memory, product, shift_register
+from headrace.gen.estimate.price import Prices
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
@@ -79,7 +80,7 @@ def test_small_layers(planned: tuple[Graph, Plan], target: Target) -> None:
 def test_rows_in_block_ram(tmp_path: Path) -> None:
     """A network that nothing was calibrated with, of lanes that multiply bit by bit."""
     graph = load(every_operator(tmp_path / "model.onnx"))
-    layout = plan(graph, cycles=100_000, means=Means(rings="blockram", serial=True))
+    layout = plan(graph, cycles=100_000, prices=Prices(ICE40), means=Means(rings="blockram", serial=True))
     assert any(layer.serial for layer in layout.layers.values())
     made = synthesise(build.netlist(graph, layout), target=ICE40)
     guess = estimate(graph, layout, target=ICE40)
