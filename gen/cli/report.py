@@ -194,13 +194,18 @@ def synthesis_table(resources: Report, device: Device | None = None) -> Any:
 def _resources(resources: Report, title: str, device: Device | None) -> Any:
     content = resources.to_json()
     keys = [key for key, value in content["total"].items() if isinstance(value, int)]
-    table = _table("layer", *keys)
-    for row in [*content["layers"], {"name": "total", **content["total"]}]:
-        table.add_row(row["name"], *(f"{row[key]:,}" for key in keys))
+    total, tables = {"name": "total", **content["total"]}, []
+    kinds = sorted(({"name": kind, **each} for kind, each in content.get("kinds", {}).items()),
+                   key=lambda row: int(row["lut"]), reverse=True)
+    for what, rows in (("kind of module", kinds), ("layer", content["layers"])):
+        if rows:
+            tables.append(_table(what, *keys))
+            for row in [*rows, total]:
+                tables[-1].add_row(row["name"], *(f"{row[key]:,}" for key in keys))
     lines = [] if device is None else [f"of {device.name}: " + ", ".join(
         f"{use.needed:,} of {use.available:,} {use.name} ({use.part:.0%})"
         for use in usage(resources.total, device))]
-    return Group(title, table, *lines)
+    return Group(title, *tables, *lines)
 
 
 def bitstream_table(made: Any) -> Any:

@@ -103,8 +103,14 @@ def estimate_network(network: Network, *, target: Target, rings: str = REGISTERS
     """As :func:`estimate`, of gateware."""
     primitives, coefficients = target.estimated(), coefficients_of(target)
     target.check_rings(rings)
-    return Report(target.name, {name: _total(network_parts, primitives, coefficients)
-                           for name, network_parts in all_parts(network, rings)})
+    layers = dict(all_parts(network, rings))
+    kinds: dict[str, list[Part]] = {}
+    for parts in layers.values():
+        for part in parts:
+            kinds.setdefault(part.kind, []).append(part)
+    return Report(target.name, *(
+        {name: _total(parts, primitives, coefficients) for name, parts in each.items()}
+        for each in (layers, kinds)))
 
 
 def all_parts(network: Network, rings: str = REGISTERS) -> Iterator[tuple[str, list[Part]]]:

@@ -70,8 +70,11 @@ class Resources:
 
 @dataclass(frozen=True)
 class Report:
+    """Resources of a design by layer and, where it is an estimate, by kind of module."""
+
     target: str
     layers: Mapping[str, Resources]
+    kinds: Mapping[str, Resources] = field(default_factory=dict)
 
     @property
     def total(self) -> Resources:
@@ -80,6 +83,8 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         return {"target": self.target,
                 "layers": [{"name": name, **asdict(layer)} for name, layer in self.layers.items()],
+                **({"kinds": {kind: asdict(each) for kind, each in self.kinds.items()}}
+                   if self.kinds else {}),
                 "total": asdict(self.total)}
 
 

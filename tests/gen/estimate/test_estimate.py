@@ -75,6 +75,9 @@ def test_small_layers(planned: tuple[Graph, Plan], target: Target) -> None:
         assert found.ff == pytest.approx(layer.ff, rel=0.05, abs=8), name
         assert found.lut == pytest.approx(layer.lut, rel=0.4, abs=45), name
     assert guess.total.lut == pytest.approx(made.total.lut, rel=0.1)
+    kinds = sum(guess.kinds.values(), Resources())
+    assert kinds.lut == pytest.approx(guess.total.lut, abs=len(guess.layers))  # rounded by layer
+    assert kinds.with_lut(0) == guess.total.with_lut(0)
 
 
 def test_rows_in_block_ram(tmp_path: Path) -> None:
