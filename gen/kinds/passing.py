@@ -37,7 +37,8 @@ class PassingKind(Kind[W]):
                          for time, each in zip(arriving, passing, strict=True)]
                 patience = 0
                 if merges(passing):  # the last row comes with the first of the next frame
-                    if sum(times) > place.budget * 7 // 8:
+                    busy_before = place.before.cycles if place.before else 0
+                    if max(sum(times), busy_before) > place.budget * 7 // 8:  # no time to be held up
                         patience = place.budget // y.height // 2
                     times[0], times[-1] = 0, max(times[-1], arriving[0])
                 yield place.option(self.name, _emitted(times, passing), steps, p_in=p_in, patience=patience,

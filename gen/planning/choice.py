@@ -31,6 +31,10 @@ PRICED = 8
 """Ways to unroll the lanes of a layer that are priced, those with the fewest multipliers."""
 
 
+HURRIED = 0.5
+"""Of the cycles allowed, the fewest for which a layer is planned so that the next can keep up."""
+
+
 class TooFast(HeadraceError):
     """A number of cycles that cannot be met; no fewer than `least` can be, and they may not suffice either.
 
@@ -141,8 +145,12 @@ class Choice:
         return replace(made[node.output].layer, cycles=0), *before
 
     def choose(self, each: int, choose: Any) -> Chosen:
-        """Return an option for each tensor; ``choose`` takes a place and the options that are fast enough."""
+        """Return an option for each tensor; ``choose`` takes a place and the options that are fast enough.
+
+        Where the pace of its rows makes a layer too slow, those before it hurry.
+        """
         least_beats: dict[Alike, int] = {}  # rows of these come in fewer beats than that
+        limits: dict[str, int] = {}  # cycles per frame of those that hurry
         while True:
             made: Chosen = {}
             held: dict[str, tuple[int, ...]] = {}
@@ -155,12 +163,15 @@ class Choice:
                 if not possible:
                     raise HeadraceError(f"layer {node.name} has too large a window: its modules would have "
                                         f"{PORTS:,} bits of inputs or more, which netlists cannot")
-                fast = [option for option in possible if option.layer.cycles <= each]
+                fast = [option for option in possible
+                        if option.layer.cycles <= limits.get(node.output, each)]
+                least = min(option.layer.cycles for option in possible)
+                if not fast and self._hurries(place, least, limits):
+                    break
                 if not fast and max(folds) > 1:
                     least_beats[alike] = max(folds)
                     break
                 if not fast:
-                    least = min(option.layer.cycles for option in possible)
                     raise TooFast(f"layer {node.name} needs {least} cycles per frame however far it is "
                                   f"unrolled, more than the {each} allowed", least)
                 together = max(option.layer.together.kernel[0] for option in fast)
@@ -168,6 +179,19 @@ class Choice:
                     option for option in fast if option.layer.together.kernel[0] == together])
             else:
                 return made
+
+    @staticmethod
+    def _hurries(place: Place[Node], least: int, limits: dict[str, int]) -> bool:
+        """Limit the cycles of the layers before one that takes at least so many; whether that may help."""
+        each, made = place.budget, place.made
+        limit = limits.get(place.node.output, each)
+        at_once = {name: replace(option, pace=(0,) * len(option.pace)) for name, option in made.items()}
+        if not any(option.layer.cycles <= limit for option in options(replace(place, made=at_once))):
+            return False
+        hurried = {name: min(limits.get(name, each), made[name].layer.cycles) * limit // least
+                   for name in place.node.inputs if name in made}
+        limits |= hurried
+        return bool(hurried) and min(hurried.values()) > each * HURRIED
 
     def _folds(self, node: Node, made: Chosen, below: int | None) -> tuple[int, ...]:
         """Return the beats that a row may come in."""
