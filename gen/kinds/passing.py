@@ -35,14 +35,14 @@ class PassingKind(Kind[W]):
                 busy = max(x.channels * copies * fold * max(selects, readout * steps), gathered)
                 times = [max(time, busy if each.emits else gathered)
                          for time, each in zip(arriving, passing, strict=True)]
-                patience = 0
+                patience, waits = 0, 0
                 if merges(passing):  # the last row comes with the first of the next frame
-                    busy_before = place.before.cycles if place.before else 0
-                    if max(sum(times), busy_before) > place.budget * 7 // 8:  # no time to be held up
-                        patience = place.budget // y.height // 2
+                    waits = place.budget // y.height // 2
+                    if sum(times) > place.budget * 7 // 8:
+                        patience = waits
                     times[0], times[-1] = 0, max(times[-1], arriving[0])
                 yield place.option(self.name, _emitted(times, passing), steps, p_in=p_in, patience=patience,
-                                   fold=fold, readout=readout, multiplies=self.of is Conv)
+                                   waits=waits, fold=fold, readout=readout, multiplies=self.of is Conv)
 
     def lanes(self, place: Place[W]) -> Iterator[tuple[int, int]]:
         """Yield how many columns a lane may serve, and how many taps at a time."""

@@ -30,6 +30,7 @@ class Option:
     pace: Pace
     spread: int  # cycles from the first beat of a row to its last
     delay: int  # cycles by which it delays what is behind it
+    waits: int = 0  # its patience, if the layers before it have no time to be held up
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,13 @@ class Place(Generic[N]):
         return sorted(fold for fold in found if self.most is None or fold <= self.most)
 
     def option(self, kind: str, pace: Pace, steps: int = 1, *, spread: int | None = None, cycles: int = 0,
-               fold: int = 1, readout: int = 1, delay: int | None = None, **fields: Any) -> Option:
+               fold: int = 1, readout: int = 1, delay: int | None = None, waits: int = 0,
+               **fields: Any) -> Option:
         """Return an option whose layer takes at least so many cycles per frame; more if its pace does."""
         layer = LayerPlan(name=self.node.name, kind=kind, lanes=self.y.width // fold, fold=fold,
                           readout=readout, requantise_steps=steps, cycles=max(cycles, sum(pace)), **fields)
         return Option(layer, pace, max(pace) if spread is None else spread,
-                      max(pace) if delay is None else delay)
+                      max(pace) if delay is None else delay, waits)
 
 
 def at_least(cycles: int, pace: Sequence[int]) -> Pace:

@@ -97,11 +97,11 @@ def try_plan(graph: Graph, cycles: int | None, prices: Prices, means: Means) -> 
             if closer * fewer < multipliers * each:
                 each, multipliers = fewer, closer
     each = min({each, max(1, budget * _NEAR // 1000)}, key=partial(_price, choice))
-    best = attempt = _timed(graph, budget, choice.cheapest(each), means)
+    best = attempt = _fastest(graph, budget, choice.cheapest(each), means)
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
-            attempt = _timed(graph, budget, choice.cheapest(each), means)
+            attempt = _fastest(graph, budget, choice.cheapest(each), means)
         except TooFast:
             break
         best = min(best, attempt, key=lambda plan: plan.cycles_per_frame)
@@ -141,6 +141,16 @@ def _price(choice: Choice, each: int) -> float:
 
 def _multipliers(made: Chosen) -> int:
     return sum(option.layer.multipliers for option in made.values())
+
+
+def _fastest(graph: Graph, budget: int, made: Chosen, means: Means) -> Plan:
+    """As :func:`_timed`; where that is too slow, layers may also wait for the next frame to come."""
+    plan = _timed(graph, budget, made, means)
+    if plan.cycles_per_frame <= budget:
+        return plan
+    waiting = {name: replace(option, layer=replace(option.layer, patience=option.waits))
+               for name, option in made.items()}
+    return min(plan, _timed(graph, budget, waiting, means), key=lambda plan: plan.cycles_per_frame)
 
 
 def _timed(graph: Graph, budget: int | None, made: Chosen, means: Means) -> Plan:
