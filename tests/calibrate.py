@@ -13,7 +13,7 @@ from typing import Any
 
 from headrace.gen.estimate.calibrate import Sample, fit, samples
 from headrace.gen.estimate.estimate import COEFFICIENTS, all_parts
-from headrace.gen.estimate.price import Prices
+from headrace.gen.estimate.price import LATENCY, Prices
 from headrace.gen.importer.load import load
 from headrace.gen.ir.means import Means
 from headrace.gen.kinds import elaborate
@@ -38,16 +38,20 @@ IN_BLOCK_RAM = {"digits 20000 blockram": 20_000, "digits 100000 blockram": 100_0
 """Cycles per frame of digits with its rows in block RAM: for the kinds of parts that others do not have."""
 
 
-def networks(folder: Path) -> Iterator[tuple[str, Path, int | None, Means]]:
-    """Yield name, file, cycles per frame and what plans are made of, of each network to calibrate with."""
+def networks(folder: Path, target: Target) -> Iterator[tuple[str, Path, int | None, Means]]:
+    """Yield name, file, cycles per frame and what plans are made of, of each network to calibrate with.
+
+    Devices whose lanes may multiply bit by bit are small: none of them holds the larger networks.
+    """
     every = every_operator(folder / "every.onnx")
     yield "every operator", every, 6_000, Means()
     yield "every operator pipelined", every, 3_000, Means(pipelined=True)
     yield "branches", branches(folder / "branches.onnx"), 6_000, Means()
     for name, (file, budgets) in NETWORKS.items():
-        for cycles in budgets if file.exists() else ():
+        for cycles in budgets if file.exists() and not target.serial else ():
             yield f"{name} {cycles or ''}".strip(), file, cycles, Means()
-    yield "digits pipelined", DIGITS, None, Means(pipelined=True)
+    if not target.serial:
+        yield "digits pipelined", DIGITS, None, Means(pipelined=True)
     for name, cycles in IN_BLOCK_RAM.items():
         yield name, DIGITS, cycles, Means(rings=BLOCKRAM)
 
@@ -56,10 +60,11 @@ def calibrate(target: Target, jobs: int) -> dict[str, Any]:
     """Return coefficients, and for each network what yosys made and what is estimated."""
     found: dict[str, list[Sample]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, file, cycles, means in networks(Path(folder)):
+        for name, file, cycles, means in networks(Path(folder), target):
             graph = load(file)
             for paired in ([True, False] if target.pairs and means.rings == REGISTERS else [False]):
-                prices = Prices(target if paired or not target.pairs else None)
+                prices = Prices(target if paired or not target.pairs else None,
+                                latency=0 if means.rings == BLOCKRAM else LATENCY)
                 planned = plan(graph, cycles=cycles, prices=prices,
                                means=replace(means, serial=target.serial))
                 netlist = build.netlist(graph, planned)
@@ -67,12 +72,17 @@ def calibrate(target: Target, jobs: int) -> dict[str, Any]:
                 parts = all_parts(elaborate.network(graph, planned), means.rings)
                 found[name + " paired" * paired] = samples(parts, made, target.estimated())
                 print(f"{target}: {name}{' paired' * paired} synthesised", flush=True)
-    return table(found)
+    return table(found, target)
 
 
-def table(found: dict[str, list[Sample]]) -> dict[str, Any]:
-    """Fit, and compare by network."""
-    known = {sample.part.kind for name, each in found.items() if name not in IN_BLOCK_RAM for sample in each}
+def table(found: dict[str, list[Sample]], target: Target) -> dict[str, Any]:
+    """Fit, and compare by network.
+
+    Of networks with rows in block RAM only those kinds count that others do not have; all where devices are
+    so small that networks have their rows there.
+    """
+    known = set() if target.serial else {
+        sample.part.kind for name, each in found.items() if name not in IN_BLOCK_RAM for sample in each}
     coefficients = fit(sample for name, each in found.items() for sample in each
                        if name not in IN_BLOCK_RAM or sample.part.kind not in known)
     networks = {}

@@ -59,7 +59,8 @@ def fit(graph: Graph, device: Device, means: Means = Means(), latency: float = L
     """Return the plan of the fewest cycles per frame whose estimate the device holds, up to all of it.
 
     Budgets are bisected, between a plan that fits and those that are too fast or too large. Lanes may
-    multiply bit by bit where the device has no DSPs.
+    multiply bit by bit where the device has no DSPs. Where the device does not hold a plan, latency is worth
+    nothing, and another is made.
 
     Raises
     ------
@@ -115,7 +116,10 @@ class _Search:
     def attempt(self, cycles: int) -> tuple[Plan, Resources]:
         """Plan for so many cycles."""
         made = self._plan(cycles)
-        return made, self._total(made)
+        total = self._total(made)
+        if self.prices.latency and not fits(total, self.device):
+            return replace(self, prices=replace(self.prices, latency=0.0)).attempt(cycles)
+        return made, total
 
     def _plan(self, cycles: int) -> Plan:
         return try_plan(self.graph, cycles, self.prices, self.means)
