@@ -105,6 +105,8 @@ def main() -> None:
     for target in map(find, options.targets):
         made = calibrate(target, options.jobs)
         everything = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+        known = everything.get(target.name, {}).get("coefficients", {})
+        made["coefficients"] = known | made["coefficients"]  # of kinds that these networks do not have
         TABLE.write_text(json.dumps(everything | {target.name: made}, indent=1, sort_keys=True) + "\n")
         for name, figures in made["networks"].items():
             print(f"{target}: {name}: " + ", ".join(

@@ -78,18 +78,19 @@ def test_build(capsys: pytest.CaptureFixture[str], small: Path, tmp_path: Path) 
     assert json.loads((tmp_path / "out" / "plan.json").read_text())["cycles_per_frame_budget"] == 5000
 
 
-@pytest.mark.parametrize("target, paired", (("xc7", True), ("xcup", True), ("ecp5", False), (None, False)))
+@pytest.mark.parametrize("target, multipliers, paired", (
+    ("xc7", 148, True), ("xcup", 148, True), ("ecp5", 144, False), (None, 144, False)))
 def test_target_says_whether_lanes_are_paired(
         capsys: pytest.CaptureFixture[str], digits: Path, tmp_path: Path, target: str | None,
-        paired: bool) -> None:
+        multipliers: int, paired: bool) -> None:
     options = ["--target", target] if target else []
     code, _, err = run(capsys, "build", digits, "-o", tmp_path / "out", *options)
     assert (code, err) == (0, "")
     layout = json.loads((tmp_path / "out" / "plan.json").read_text())
-    assert layout["multipliers"] == 143 and layout["dsps"] == (73 if paired else 143)
+    assert layout["multipliers"] == multipliers and layout["dsps"] == (76 if paired else multipliers)
     assert {layer["paired"] for layer in layout["layers"]} == ({False, True} if paired else {False})
     code, out, err = run(capsys, "plan", digits, *options)
-    assert (code, err) == (0, "") and f"143 multipliers in {layout['dsps']} DSPs" in out
+    assert (code, err) == (0, "") and f"{multipliers} multipliers in {layout['dsps']} DSPs" in out
 
 
 def test_proof(capsys: pytest.CaptureFixture[str], digits: Path) -> None:

@@ -9,11 +9,13 @@ import pytest
 
 import small_graphs
 from headrace.gen.cycles import model as cycle_model
+from headrace.gen.estimate.price import Prices
 from headrace.gen.importer.load import load
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
+from headrace.gen.netlist.target import ICE40
 from headrace.gen.planning.planner import default_budget, plan
 from headrace.sim import verify
 
@@ -57,7 +59,9 @@ def test_branches(make: Callable[[], Graph], times: int, pipelined: bool) -> Non
 @pytest.mark.parametrize("make", ADDRESSED, ids=lambda make: make.__name__)
 def test_addressed(make: Callable[[], Graph], pipelined: bool, serial: bool) -> None:
     graph = make()
-    layout = plan(graph, cycles=1 << 20, means=Means(rings="blockram", pipelined=pipelined, serial=serial))
+    prices = Prices(ICE40, latency=0)
+    layout = plan(graph, cycles=1 << 20, prices=prices,
+                  means=Means(rings="blockram", pipelined=pipelined, serial=serial))
     assert any((layer.kind, layer.serial) == ("addressed", serial) for layer in layout.layers.values())
     agree(graph, layout, "cxxrtl")
 

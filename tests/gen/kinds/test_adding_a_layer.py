@@ -47,7 +47,8 @@ def test_a_kind_is_an_entry_in_the_registry(monkeypatch: pytest.MonkeyPatch, pip
     hierarchy = Hierarchy()
     hierarchy.build(toy, name="toy")
     assert hierarchy.modules.keys() == {"toy"}
-    assert estimate(graph, layout, target=ECP5).layers["lookup1"].ff == (4 * 8 + 1) * (1 + pipelined)
+    bits = toy.formats[1].lanes * 8 + 1
+    assert estimate(graph, layout, target=ECP5).layers["lookup1"].ff == bits * (1 + pipelined)
 
 
 def test_a_kind_that_lacks_something_cannot_be_made() -> None:

@@ -83,9 +83,9 @@ def test_pair_takes_a_dsp_for_two_products(target: Target, p_in: int, p_out: int
 def test_digits_takes_half_the_dsps_for_its_layers(digits: Path) -> None:
     graph = load(digits)
     layout = plan(graph, prices=Prices(XC7))
-    assert (layout.multipliers, layout.dsps) == (143, 73)
-    requantisers = 24  # of two layers that leave them no time for narrow digits
-    assert synthesise(build.netlist(graph, layout), target=XC7).total.dsp == 73 + requantisers
+    assert (layout.multipliers, layout.dsps) == (148, 76)
+    requantisers = 28  # those whose sums come too fast for narrow digits
+    assert synthesise(build.netlist(graph, layout), target=XC7).total.dsp == 76 + requantisers
 
 
 class Scratch(wiring.Component):
@@ -175,7 +175,9 @@ def test_content_of_block_rams_does_not_count(tmp_path: Path, target: Target,
     kept, once = report((1 << 30, 1))
     usual, at_once = report(DEFAULTS)
     every, twice = report((1, 1))
-    assert usual == kept == every and kept.total.bram > 0
+    assert kept == every and kept.total.bram > 0
+    assert usual.total.with_lut(0) == kept.total.with_lut(0)
+    assert usual.total.lut == pytest.approx(kept.total.lut, rel=0.002)  # ABC's heuristics see other cells
     assert (once, at_once, twice) == (1, 1, 2)
 
 

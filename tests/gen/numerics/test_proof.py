@@ -55,7 +55,7 @@ def test_hardware_is_made_of_what_is_proved(small: Path) -> None:
     for row in proof.layers:
         layer = layers[row.name]
         made = layer.scaling if row.name in found.adds else layer.requantise.scale.digits.scaling
-        assert made is (found.adds | found.sums)[row.name]
+        assert made == (found.adds | found.sums)[row.name]
         if row.sum_bits:
             assert layer.sum.width == row.sum_bits
 

@@ -8,10 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import random_models
+from headrace.gen.estimate.price import Prices
 from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Means
+from headrace.gen.netlist.target import ICE40
 from headrace.gen.planning import planner
 from headrace.gen.planning.planner import plan
 from random_networks import Network, networks
@@ -23,12 +25,13 @@ MEANS = st.builds(Means, fold=st.sampled_from((None, None, 1, 2, 3)),
 
 def allowed(graph: Graph, cycles: int, means: Means) -> int | None:
     """The number that a refusal of `cycles` names, which is tried; None if nothing is refused."""
+    prices = Prices(ICE40 if means.serial else None)
     try:
-        plan(graph, cycles=cycles, means=means)
+        plan(graph, cycles=cycles, prices=prices, means=means)
     except HeadraceError as error:
         found = re.search(r": allow at least (\d+)$", str(error))
         assert found is not None, error
-        assert cycles < int(found[1]) and plan(graph, cycles=int(found[1]), means=means)
+        assert cycles < int(found[1]) and plan(graph, cycles=int(found[1]), prices=prices, means=means)
         return int(found[1])
     return None
 
