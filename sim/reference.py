@@ -13,6 +13,7 @@ from headrace.gen.ir.graph import (
     GlobalAveragePool,
     Graph,
     Lookup,
+    Mul,
     Node,
     Pool,
     Quantisation,
@@ -64,6 +65,15 @@ def add(a: Integers, b: Integers, *, zero_points: tuple[int, int],
     return found
 
 
+def scaled(product: npt.NDArray[np.int32], multiplier: np.float32, zero_point: int, lo: int, hi: int,
+           ) -> Activations:
+    """``clip(rint(product * multiplier + zero_point), lo, hi)`` in float32: ONNX Runtime's QLinearMul."""
+    with np.errstate(over="ignore", under="ignore"):
+        steps = np.rint(product.astype(np.float32) * multiplier + np.float32(zero_point))
+    limited: Activations = np.clip(steps, lo, hi).astype(np.int16)
+    return limited
+
+
 def run(graph: Graph, x: Integers) -> dict[str, Activations]:
     """Every tensor of the network, by name, as arrays (N, C, H, W), for inputs (N, C, H, W)."""
     source = graph.tensors[graph.input]
@@ -106,14 +116,18 @@ def apply(node: Node, inputs: list[Activations], tensors: dict[str, Tensor]) -> 
             total = np.zeros(1, np.int32)
             for tap in taps(x, node.window, outside=zp):
                 total = total + (tap.astype(np.int32) - zp)
-            scaled = total.astype(np.float32) * np.float32(tensors[node.inputs[0]].quantisation.scale)
-            return average(scaled, node.window.taps, tensors[node.output].quantisation, node.lo, node.hi)
+            real = total.astype(np.float32) * np.float32(tensors[node.inputs[0]].quantisation.scale)
+            return average(real, node.window.taps, tensors[node.output].quantisation, node.lo, node.hi)
         case GlobalAveragePool():
             sums = (x.astype(np.int64) - zp).sum(axis=(2, 3), keepdims=True)
             return requantise(sums, node.multiplier, y_zp, node.lo, node.hi)
         case Add():
             return add(*inputs, zero_points=(zp, tensors[node.inputs[1]].quantisation.zero_point),
                        factors=node.factors, zero_point=y_zp, lo=node.lo, hi=node.hi)
+        case Mul():
+            a, b = (values.astype(np.int32) - tensors[name].quantisation.zero_point
+                    for values, name in zip(inputs, node.inputs, strict=True))
+            return scaled(a * b, node.multiplier, y_zp, node.lo, node.hi)
         case Lookup():
             return node.table[x - tensors[node.inputs[0]].quantisation.lo]
         case Concat():

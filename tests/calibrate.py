@@ -22,7 +22,7 @@ from headrace.gen.netlist.synthesis import synthesise_modules
 from headrace.gen.netlist.target import TARGETS, Target, find
 from headrace.gen.planning.planner import plan
 from headrace.hdl.base.platform import BLOCKRAM, REGISTERS
-from small_models import branches, every_operator
+from small_models import branches, every_operator, products
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "gen/estimate" / COEFFICIENTS
@@ -47,6 +47,9 @@ def networks(folder: Path, target: Target) -> Iterator[tuple[str, Path, int | No
     yield "every operator", every, 6_000, Means()
     yield "every operator pipelined", every, 3_000, Means(pipelined=True)
     yield "branches", branches(folder / "branches.onnx"), 6_000, Means()
+    multiplied = products(folder / "products.onnx")
+    yield "products", multiplied, 6_000, Means()
+    yield "products pipelined", multiplied, 600, Means(pipelined=True)
     for name, (file, budgets) in NETWORKS.items():
         for cycles in budgets if file.exists() and not target.serial else ():
             yield f"{name} {cycles or ''}".strip(), file, cycles, Means()

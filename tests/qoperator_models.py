@@ -11,7 +11,7 @@ from onnx_models import TYPES, Q, QdqModel
 MS = "com.microsoft"
 
 _FORMS = {"Add": "QLinearAdd", "AveragePool": "QLinearAveragePool", "LeakyRelu": "QLinearLeakyRelu",
-          "GlobalAveragePool": "QLinearGlobalAveragePool"}
+          "GlobalAveragePool": "QLinearGlobalAveragePool", "Mul": "QLinearMul"}
 
 
 class QOperatorModel(QdqModel):

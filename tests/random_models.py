@@ -88,8 +88,12 @@ class _Builder:
             about = max(each.scale for each in (first, *rest))
             made = first if layer.keep else self.q(self.scale(about), layer)
             return self.model.operator("Concat", others, made, name=name, axis=1)
+        operands = [*others, x] if layer.swap else [x, *others]
+        if layer.kind == "product":
+            made = q if layer.keep else self.q(self.scale(64 * q.scale * first.scale, 2), layer)
+            return self.model.operator("Mul", operands, made, name=name)
         made = q if layer.keep else self.q(self.scale(q.scale + first.scale), layer)
-        return self.model.operator("Add", [*others, x] if layer.swap else [x, *others], made, name=name)
+        return self.model.operator("Add", operands, made, name=name)
 
     def function(self) -> Function | None:
         """Another function in the place of a LeakyRelu."""

@@ -9,6 +9,7 @@ from headrace.gen.ir.graph import (
     Conv,
     Graph,
     Lookup,
+    Mul,
     Node,
     Pool,
     Quantisation,
@@ -75,6 +76,10 @@ class Network:
         name = self.name("add")
         return self.add_node(Add(name, (a, b), name, (np.float32(0.613), np.float32(0.729)), -128, 127),
                              *self.tensors[a].shape)
+
+    def mul(self, a: str, b: str) -> str:
+        name = self.name("mul")
+        return self.add_node(Mul(name, (a, b), name, np.float32(0.0113), -128, 127), *self.tensors[a].shape)
 
     def graph(self) -> Graph:
         graph = Graph("net", "x", self.nodes[-1].output, self.tensors, tuple(self.nodes))
@@ -165,5 +170,14 @@ def skipped_rows() -> Graph:
     return net.graph()
 
 
+def gated() -> Graph:
+    """A product with a table of its other factor, which comes at once, and with what comes rows later."""
+    net = Network((3, 5, 4))
+    x = net.conv("x", 3, 3)
+    y = net.mul(x, net.lookup(x))
+    net.mul(net.conv(net.conv(y, 3, 3), 3), y)
+    return net.graph()
+
+
 BRANCHES = (inception, dense_net, dense_block, u_net, stride_2_rejoins, whole_image_ahead, same_tensor_twice,
-            crossing, reversed_order, skipped_rows)
+            crossing, reversed_order, skipped_rows, gated)

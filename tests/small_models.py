@@ -61,3 +61,22 @@ def branches(path: Path) -> Path:
     y = model.operator("Concat", [large, a], Q(0.07, 128), name="y", axis=1)
     model.output(y, (13, *SHAPE[1:]))
     return model.save(path)
+
+
+def products(path: Path) -> Path:
+    """Save a network of a gate, which is a table times what it is made of, and a product with rows held."""
+    rng = np.random.default_rng(9)
+
+    def weight(*shape: int) -> np.ndarray:
+        return rng.integers(-100, 100, shape).astype(np.int8)
+
+    model = QdqModel()
+    x = model.input(SHAPE, Q(0.02, 120))
+    a = model.conv(x, weight(4, 3, 3, 3), Q(0.05, 100), name="stem", pads=[1, 1, 1, 1])
+    gate = model.operator("HardSigmoid", [a], Q(1 / 256, 0), name="gate", alpha=1 / 6)
+    gated = model.operator("Mul", [a, gate], Q(0.04, 20), name="gated")
+    deep = model.conv(gated, weight(4, 1, 3, 3), Q(0.06, 0), name="deep", group=4, pads=[1, 1, 1, 1],
+                      clip="Relu")
+    y = model.operator("Mul", [deep, gated], Q(0.1, 128), name="y", clip=(-9.0, 9.0))
+    model.output(y, (4, *SHAPE[1:]))
+    return model.save(path)

@@ -3,7 +3,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from amaranth import Value
+from amaranth import ClockDomain, Module, Value
 from amaranth.sim import Simulator
 
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
@@ -62,7 +62,10 @@ def run(dut: Any, inputs: Mapping[str, Sequence[int]], count: int, *, i_gap: str
     are written, by port; see :func:`predicted`.
     """
     out: list[int] = []
-    sim = Simulator(made or dut)
+    top = Module()
+    top.domains.sync = ClockDomain()  # of what has no registers, too
+    top.submodules.dut = made or dut
+    sim = Simulator(top)
     sim.add_clock(1e-6)
     for name, payloads in inputs.items():
         async def producer(ctx: Any, name: str = name, payloads: Sequence[int] = payloads) -> None:

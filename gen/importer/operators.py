@@ -27,9 +27,9 @@ from headrace.gen.importer.values import (
     check_multiplier,
     describe_value,
 )
-from headrace.gen.ir.graph import Add, GlobalAveragePool, Node, Pool, Tensor
+from headrace.gen.ir.graph import Add, GlobalAveragePool, Mul, Node, Pool, Tensor
 
-MAX_RATIO = 1 << 16  # of an addend's scale to the sum's; a single step saturates long before
+MAX_RATIO = 1 << 16  # of an addend's or product's scale to the result's; a single step saturates long before
 Moved = Activation | GraphInput
 _RANK = 4  # of an image, with the batch
 _LARGEST = 255  # of an activation, without its zero point
@@ -61,6 +61,30 @@ def add(node: OnnxNode, args: Arguments) -> Result | Pointwise:
                              f"up to {MAX_RATIO} times is supported")
         return Add("", (a.tensor.name, b.tensor.name), y.name, factors=(factors[0], factors[1]),
                    lo=lo, hi=hi)
+
+    return Result(node, a.shape, a.tensor.shape, make)
+
+
+def mul(node: OnnxNode, args: Arguments) -> Result | Pointwise:
+    node.expect_inputs(2, 2)
+    a, b = args
+    if not (isinstance(a, Activation) and isinstance(b, Activation)) or a.tensor.name == b.tensor.name:
+        return function(node, args)  # a square, too
+    node.finish()
+    a, b = activation(node, args, 0), activation(node, args, 1)
+    if a.shape != b.shape or a.tensor.shape != b.tensor.shape:
+        raise node.error(f"multiplies {describe(a.shape)} and {describe(b.shape)}; "
+                         "equal shapes are supported")
+
+    def make(y: Tensor, lo: int, hi: int) -> Node:
+        with np.errstate(over="ignore", under="ignore"):
+            scale = np.float32(a.tensor.quantisation.scale) * np.float32(b.tensor.quantisation.scale)
+            multiplier = np.float32(scale / np.float32(y.quantisation.scale))
+        check_multiplier(node, np.array(multiplier))
+        if multiplier > MAX_RATIO:
+            raise node.error(f"the product of its inputs' scales is {multiplier:g} times the output's scale; "
+                             f"up to {MAX_RATIO} times is supported")
+        return Mul("", (a.tensor.name, b.tensor.name), y.name, multiplier=multiplier, lo=lo, hi=hi)
 
     return Result(node, a.shape, a.tensor.shape, make)
 
@@ -213,6 +237,7 @@ OPERATORS: dict[str, Callable[[OnnxNode, Arguments], Value]] = {
     "GlobalAveragePool": global_average_pool,
     "LeakyRelu": leaky_relu,
     "MaxPool": partial(pool, kind="max"),
+    "Mul": mul,
     "Relu": relu,
     "Reshape": reshape,
     "Resize": resize,

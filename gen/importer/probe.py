@@ -24,7 +24,8 @@ _CONSTANTS_IR = 4  # from here on, constants need not be inputs
 _EXACT = frozenset({
     "Clip", "Concat", "DequantizeLinear", "Flatten", "MaxPool", "NhwcMaxPool", "QGemm", "QLinearAdd",
     "QLinearAveragePool", "QLinearConcat", "QLinearConv", "QLinearGlobalAveragePool", "QLinearLeakyRelu",
-    "QLinearMatMul", "QuantizeLinear", "Relu", "Reshape", "Resize", "Squeeze", "Transpose", "Unsqueeze"})
+    "QLinearMatMul", "QLinearMul", "QuantizeLinear", "Relu", "Reshape", "Resize", "Squeeze", "Transpose",
+    "Unsqueeze"})
 
 
 def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:

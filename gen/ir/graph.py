@@ -126,6 +126,21 @@ class Add:
 
 
 @dataclass(frozen=True, eq=False)
+class Mul:
+    """``y = sat(rint(f32((a - a_zp) * (b - b_zp)) * multiplier + y_zp))`` in float32, the product exact.
+
+    The zero point is added before rounding, as in `Add`.
+    """
+
+    name: str
+    inputs: tuple[str, str]
+    output: str
+    multiplier: np.float32  # scale of a x scale of b / scale of the output
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
 class Lookup:
     """``y = table[x - lo of x's type]``: any function of one activation.
 
@@ -166,7 +181,7 @@ class Upsample:
     hi: int
 
 
-Node = Conv | Pool | GlobalAveragePool | Add | Lookup | Concat | Upsample
+Node = Conv | Pool | GlobalAveragePool | Add | Mul | Lookup | Concat | Upsample
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +222,7 @@ class Graph:
                     assert node.window.output_size(x.height, x.width) == (y.height, y.width)
                 case GlobalAveragePool():
                     assert y.shape == (x.channels, 1, 1)
-                case Add():
+                case Add() | Mul():
                     assert all(self.tensors[name].shape == y.shape for name in node.inputs)
                 case Lookup():
                     assert y.shape == x.shape and node.table.shape == (256,)

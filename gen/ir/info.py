@@ -10,6 +10,7 @@ from headrace.gen.ir.graph import (
     GlobalAveragePool,
     Graph,
     Lookup,
+    Mul,
     Node,
     Pool,
     Quantisation,
@@ -108,6 +109,8 @@ def operation(node: Node) -> str:
             return "global average pool"
         case Add():
             return "add"
+        case Mul():
+            return "multiply"
         case Lookup():
             return " ".join(("lookup", ", ".join(node.function))).strip()
         case Concat():

@@ -1,4 +1,4 @@
-"""Additions and concatenations: where branches meet."""
+"""Additions, multiplications and concatenations: where branches meet."""
 from abc import abstractmethod
 from collections.abc import Container, Iterator, Sequence
 from itertools import accumulate
@@ -6,12 +6,12 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.ir.graph import Add, Concat, Graph
+from headrace.gen.ir.graph import Add, Concat, Graph, Mul
 from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.kind import Kind, Site
 from headrace.gen.kinds.needs import Needs, complete
 from headrace.gen.kinds.place import BIT_BY_BIT, SLOWEST, N, Option, Place, at_least
-from headrace.hdl.layers import add, concat
+from headrace.hdl.layers import add, concat, mul
 from headrace.hdl.layers.layer import Layer
 
 Turns = npt.NDArray[np.int64]
@@ -44,16 +44,16 @@ class Join(Kind[N]):
         return steps(inputs, turns, early).reshape(height, -1)
 
 
-class AddKind(Join[Add]):
-    name, of = "add", Add
+class Elementwise(Join[N]):
+    """A join that makes each value of the two in the same place, and requantises it."""
 
-    def ports(self, node: Add) -> tuple[str, ...]:
+    def ports(self, node: N) -> tuple[str, ...]:
         return "a", "b"
 
     def starts(self, beats: Sequence[int]) -> tuple[list[int], int]:
         return [0] * len(beats), beats[0]
 
-    def options(self, place: Place[Add]) -> Iterator[Option]:
+    def options(self, place: Place[N]) -> Iterator[Option]:
         y, budget = place.y, place.budget
         row = y.channels * place.fold  # beats
         longest = BIT_BY_BIT if place.means.addressed else SLOWEST
@@ -63,10 +63,24 @@ class AddKind(Join[Add]):
             yield place.option(self.name, pace, steps, spread=spread, shortcut_rows=place.held,
                                fold=place.fold, delay=spread)
 
+
+class AddKind(Elementwise[Add]):
+    name, of = "add", Add
+
     def make(self, site: Site[Add], plan: LayerPlan) -> Layer:
         a, b = site.inputs
         return add.Add(a=a, b=b, o=site.o, rows=plan.shortcut_rows, steps=plan.requantise_steps,
                        scaling=site.constants.adds[site.node.name])
+
+
+class MulKind(Elementwise[Mul]):
+    name, of = "mul", Mul
+
+    def make(self, site: Site[Mul], plan: LayerPlan) -> Layer:
+        (a, b), name, constants = site.inputs, site.node.name, site.constants
+        zero_points = [site.graph.tensors[each].quantisation.zero_point for each in site.node.inputs]
+        return mul.Mul(a=a, b=b, o=site.o, rows=plan.shortcut_rows, steps=plan.requantise_steps,
+                       zero_points=zero_points, sum=constants.sum_shape(name), scaling=constants.sums[name])
 
 
 class ConcatKind(Join[Concat]):

@@ -18,7 +18,7 @@ class Constants:
 
     Attributes
     ----------
-    sums : the constants of each convolution and average
+    sums : the constants of each convolution, average and multiplication
     adds : the constants of each addition
     reach : the sums of each channel that the constants in ``sums`` are proved for
     ranges : the values of each channel of each tensor

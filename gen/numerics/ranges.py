@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headrace.gen.ir.graph import Conv, GlobalAveragePool, Lookup, Pool, Tensor
+from headrace.gen.ir.graph import Conv, GlobalAveragePool, Lookup, Pool, Quantisation, Tensor
 from headrace.gen.numerics.rules import Integers
 
 _CHUNK = 1 << 20  # weights looked at at once
@@ -50,6 +50,13 @@ def looked_up(node: Lookup, x: Tensor, inputs: Range) -> Range:
     entries = [node.table[lo - x.quantisation.lo:hi - x.quantisation.lo + 1]
                for lo, hi in zip(inputs.lo.tolist(), inputs.hi.tolist(), strict=True)]
     return Range(np.array([each.min() for each in entries]), np.array([each.max() for each in entries]))
+
+
+def products(inputs: tuple[Range, Range], quantisations: tuple[Quantisation, Quantisation]) -> Range:
+    """Return the products of two activations without their zero points, of each channel."""
+    (a, b), (a_zero, b_zero) = inputs, (each.zero_point for each in quantisations)
+    ends = np.array([(x - a_zero) * (y - b_zero) for x in (a.lo, a.hi) for y in (b.lo, b.hi)])
+    return Range(ends.min(0), ends.max(0))
 
 
 def sums(node: Conv | Pool | GlobalAveragePool, x: Tensor, inputs: Range) -> Range:

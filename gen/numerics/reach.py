@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from headrace.gen.ir.errors import HeadraceError
-from headrace.gen.ir.graph import Add, Concat, Conv, GlobalAveragePool, Graph, Lookup, Pool, Upsample
+from headrace.gen.ir.graph import Add, Concat, Conv, GlobalAveragePool, Graph, Lookup, Mul, Pool, Upsample
 from headrace.gen.numerics import ranges, requantise, requantise_add
 from headrace.gen.numerics.ranges import Range
 from headrace.gen.numerics.rules import Rule
@@ -24,7 +24,7 @@ class Reach:
     Attributes
     ----------
     values : the values of each channel of each tensor
-    sums : of each convolution and average, the sums of raw activations times weights
+    sums : of each convolution and average, the sums of raw activations times weights; products of a Mul
     rules : of each of these, the rule for these sums
     """
 
@@ -58,7 +58,12 @@ def find(graph: Graph) -> Reach:
             case Lookup():
                 made = ranges.looked_up(node, x, inputs[0])
             case _:
-                sums = found.sums[node.name] = ranges.sums(node, x, inputs[0])
+                if isinstance(node, Mul):
+                    factors = x.quantisation, graph.tensors[node.inputs[1]].quantisation
+                    sums = ranges.products((inputs[0], inputs[1]), factors)
+                else:
+                    sums = ranges.sums(node, x, inputs[0])
+                found.sums[node.name] = sums
                 steps = found.rules[node.name] = requantise.rule(node, x, y, sums)
                 if isinstance(node, Conv | GlobalAveragePool):
                     _check(node, sums, steps)

@@ -23,7 +23,7 @@ from itertools import product
 
 import numpy as np
 
-from headrace.gen.ir.graph import Conv, GlobalAveragePool, Pool, Tensor
+from headrace.gen.ir.graph import Conv, GlobalAveragePool, Mul, Pool, Tensor
 from headrace.gen.numerics.lines import (
     Integers,
     Interval,
@@ -45,8 +45,8 @@ _CORRECTION = 3  # bits of a multiplier that cost as much as a sum to correct
 _DIGITS = 21  # bits of a multiplier that leaves few sums to correct
 
 
-def rule(node: Conv | Pool | GlobalAveragePool, x: Tensor, y: Tensor, sums: Range) -> Rule:
-    """Return the rule of a node for sums in this range; one channel stands for all of an average."""
+def rule(node: Conv | Pool | GlobalAveragePool | Mul, x: Tensor, y: Tensor, sums: Range) -> Rule:
+    """Return the rule of a node for sums in this range; one channel stands for all but in a convolution."""
     zero_points, limits = (x.quantisation.zero_point, y.quantisation.zero_point), (node.lo, node.hi)
     if isinstance(node, Conv):
         zeros = node.weight.reshape(len(node.weight), -1).sum(1, dtype=np.int64) * zero_points[0]
@@ -55,6 +55,9 @@ def rule(node: Conv | Pool | GlobalAveragePool, x: Tensor, y: Tensor, sums: Rang
     if isinstance(node, GlobalAveragePool):
         return Rule(np.array([node.multiplier], np.float32), np.array([-x.height * x.width * zero_points[0]]),
                     every.lo, every.hi, zero_points[1], *limits)
+    if isinstance(node, Mul):
+        return Rule(np.array([node.multiplier], np.float32), np.zeros(1, np.int64), every.lo, every.hi,
+                    zero_points[1], *limits, zero_point_first=True)
     taps = node.window.taps
     return Rule(np.array([x.quantisation.scale], np.float32), np.array([-taps * zero_points[0]]), every.lo,
                 every.hi, zero_points[1], *limits, zero_point_first=True,

@@ -1,6 +1,6 @@
 """Which beats of one tensor a beat of another depends on: how deep a shortcut must be.
 
-A network can hang where its branches meet, at an Add or a Concat, if what arrives early has no place to wait:
+A network can hang where its branches meet, at an Add, Mul or Concat, if what comes early cannot wait there:
 the fork waits for the early branch to take a beat, that branch for its turn at the join, and the join for
 a beat of another branch that the fork holds back. How many rows have to be held follows from the windows
 alone, not from timing.

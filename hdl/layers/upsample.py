@@ -94,7 +94,7 @@ class Upsample(Layer):
         m = Module()
         (i, _), (down, across) = self.formats, self.factors
         row, moves, enters = Signal(i.layout), Signal(), Signal()
-        _, _, channel_last = counter(m, i.row_beats, moves, name="channel")
+        _, _, channel_last = counter(m, i.row_beats if down > 1 else 1, moves, name="channel")
         passed, _, _ = counter(m, down, moves & channel_last, name="passed")
         m.d.comb += [
             enters.eq(passed == 0),

@@ -28,6 +28,7 @@ from headrace.hdl.layers.drain import Drain
 from headrace.hdl.layers.fork import Fork
 from headrace.hdl.layers.layer import Layer
 from headrace.hdl.layers.lookup import Lookup
+from headrace.hdl.layers.mul import Mul
 from headrace.hdl.layers.shortcut import Shortcut
 from headrace.hdl.layers.upsample import Upsample
 from headrace.hdl.layers.window import MaxPool
@@ -78,7 +79,9 @@ def frames(dut: Any) -> dict[str, int]:
             i, o = dut.formats
             return {"i": i.beats, "o": o.beats}
         case Layer():
-            names = ("a", "b") if isinstance(dut, Add) else dut.names if isinstance(dut, Concat) else ("i",)
+            names = dut.names if isinstance(dut, Concat) else ("i",)
+            if isinstance(dut, Add | Mul):
+                names = "a", "b"
             return {name: each.beats for name, each in zip((*names, "o"), dut.formats, strict=True)}
     return {}
 
@@ -175,6 +178,8 @@ def either(pipelined: bool) -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         "add": (1, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=1, rows=(0, 0))),
         "add, held rows": (
             3, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=2, rows=(2, 1))),
+        "mul": (3, partial(Mul, a=rows(**p), b=rows(**p), o=rows(**p), zero_points=(0, 1), sum=signed(3),
+                           scaling=scaling(1), steps=2, rows=(0, 0))),
         "narrow": (3, of(input_stationary, p_in=1, p_out=1, drain=False)),
         "narrow, drain": (4, of(input_stationary, p_in=1, p_out=1, drain=True)),
         "narrow, rest": (4, of(input_stationary, outputs=3, p_in=2, p_out=2, drain=False)),

@@ -4,19 +4,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth import Module, Value, unsigned
+from amaranth import Module, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from rtlil_cells import registers
 
 import streams
 from headrace.hdl.arithmetic.geometry import Window
-from headrace.hdl.arithmetic.requantisation import AddRequantisation
+from headrace.hdl.arithmetic.requantisation import AddRequantisation, Requantisation
 from headrace.hdl.base.hierarchy import Hierarchy
 from headrace.hdl.base.output import OutputRegister, output_bits
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.layers.add import Add
 from headrace.hdl.layers.lookup import Lookup
+from headrace.hdl.layers.mul import Mul
 from headrace.hdl.layers.window import MaxPool
 from headrace.hdl.timing.pipeline import register
 
@@ -100,20 +101,23 @@ def test_registers(pipelined: bool) -> None:
 
 ADD = AddRequantisation(shift=8, tie=3, parity=0, multipliers=(200, 131), offset=777, lo=3, hi=200)
 
+MUL = Requantisation(shift=9, tie=4, parity=0, multipliers=(3,), offsets=(70_000,), lo=3, hi=200)
+
 
 @pytest.mark.parametrize("pipelined", (False, True))
-@pytest.mark.parametrize("name", ("lookup", "max", "add"))
+@pytest.mark.parametrize("name", ("lookup", "max", "add", "mul"))
 def test_full_rate(name: str, pipelined: bool) -> None:
     """A beat leaves every layer in each cycle."""
     x = rows(pipelined=pipelined)
     layers: dict[str, Any] = {
         "lookup": Lookup(i=x, o=x, table=list(range(256))),
         "max": MaxPool(i=x, o=x, window=Window((1, 2), (1, 1), (0, 0, 0, 1)), p_in=2),
-        "add": Add(a=x, b=x, o=x, scaling=ADD, steps=1, rows=(0, 0))}
+        "add": Add(a=x, b=x, o=x, scaling=ADD, steps=1, rows=(0, 0)),
+        "mul": Mul(a=x, b=x, o=x, zero_points=(3, 200), sum=signed(17), scaling=MUL, steps=1, rows=(0, 0))}
     layer = layers[name]
     images = [np.random.default_rng(1).integers(0, 256, (5, 4, 2)) for _ in layer.formats[:-1]]
     inputs = {port: list(streams.pack_rows(image, x)) for port, image in zip(
-        ("a", "b") if name == "add" else ("i",), images, strict=True)}
+        ("a", "b") if name in ("add", "mul") else ("i",), images, strict=True)}
     times: dict[str, list[int]] = {}
     expected = list(streams.pack_rows(layer.model(*images), x))
     assert streams.run(layer, inputs, len(expected), times=times) == expected

@@ -175,7 +175,8 @@ def _concat(expansion: _Expansion, node: onnx.NodeProto) -> None:
 
 def _operands(node: onnx.NodeProto) -> Iterator[tuple[str, Parameters]]:
     """Yield the integer tensors that a node reads, but for weights, with the quantisation that it says."""
-    starts = {"QLinearConcat": range(2, len(node.input), 3), "QLinearAdd": range(0, 6, 3)}
+    starts = {"QLinearConcat": range(2, len(node.input), 3), "QLinearAdd": range(0, 6, 3),
+              "QLinearMul": range(0, 6, 3)}
     for start in starts.get(node.op_type, range(1)):
         if len(operand := node.input[start:start + 3]) == 3:
             yield operand[0], (operand[1], operand[2])

@@ -18,7 +18,7 @@ FUNCTIONS = UNARY | BINARY
 PLACE_DECIDES = frozenset({"Celu", "Elu", "Log", "Mish", "Selu", "Softplus"})
 
 # What ONNX Runtime makes of some of them.
-_FUSED = frozenset({"BiasGelu", "Cast", "FastGelu", "QLinearMul", "QLinearSigmoid", "QuickGelu"})
+_FUSED = frozenset({"BiasGelu", "Cast", "FastGelu", "QLinearSigmoid", "QuickGelu"})
 
 
 def of_two_tensors(nodes: Iterable[onnx.NodeProto], constants: Collection[str]) -> set[str]:
