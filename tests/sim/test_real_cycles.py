@@ -12,7 +12,7 @@ from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
-from headrace.gen.netlist.target import ICE40, XC7
+from headrace.gen.netlist.target import ICE40, XC7, XCUP
 from headrace.gen.planning.planner import plan, unrolled
 from headrace.models.mobilenet_v2 import MobileNetV2
 from headrace.sim import inputs, verify
@@ -23,7 +23,7 @@ BUDGETS = {
     "mlperf_tiny_kws_dscnn_qdq": (3_600, 6_400, 20_000),
 }
 STANDARD = "mobilenet_v2_1.0_224_features_qdq"
-LIMITS = {50_176: 6_496, 100_352: 3_280, 401_408: 830}  # multipliers of the standard MobileNetV2
+LIMITS = {50_176: 6_496, 100_352: 3_611, 401_408: 1_484}  # multipliers of the standard MobileNetV2
 
 
 def check(graph: Graph, layout: Plan, x: np.ndarray) -> verify.Result:
@@ -110,10 +110,10 @@ def test_small_mobilenet(tmp_path: Path, budget: int) -> None:
 def test_standard_mobilenet(shared: Path, budget: int) -> None:
     """Three frames back to back: every value of every layer, every beat in its cycle."""
     graph, x = real(shared, STANDARD)
-    layout = plan(graph, cycles=budget)
+    layout = plan(graph, cycles=budget, prices=Prices(XCUP))
     result = check(graph, layout, x)
     assert layout.cycles_per_frame <= budget and layout.multipliers <= LIMITS[budget]
-    assert result.first_frame_latency <= 3.3 * budget
+    assert result.first_frame_latency <= 3.5 * budget
     print(f"{layout.multipliers} multipliers, {result.cycles_per_frame} cycles per frame, "
           f"first frame after {result.first_frame_latency}, 0 mismatches in {len(result.mismatches)} layers")
 
