@@ -35,9 +35,9 @@ class Timing:
 
     @property
     def cycles_per_frame(self) -> float:
-        """Cycles between frames, the mean of all but the first, while the pipeline fills."""
-        _, begin, *_ = self.frame_ends
-        return (self.frame_ends[-1] - begin) / (len(self.frame_ends) - 2)
+        """Cycles between frames, the mean of the last two times: while the pipeline fills they differ."""
+        begin, _, end = self.frame_ends[-3:]
+        return (end - begin) / 2
 
 
 def predict(network: Network, frames: int, *, endless: bool = False) -> Timing:

@@ -22,7 +22,7 @@ from headrace.gen.planning.choice import PORTS, Choice, Chosen, TooFast, options
 from headrace.gen.planning.dependence import shortcuts
 from headrace.hdl.base.platform import REGISTERS
 
-_FRAMES = 4  # the cycle model is asked for; the last ones come steadily
+_FRAMES = 6  # the cycle model is asked for; the last ones come steadily
 _LEAST = 0.5  # of the cycles allowed are what layers are planned for
 _STEPS = 64  # of a number of cycles that does not suffice: the first step to a larger one is one of them
 _NEAR = 998  # thousandths of the cycles allowed: all of them, but for what layers wait for each other
