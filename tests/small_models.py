@@ -1,4 +1,5 @@
 """Small networks that use every operator."""
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,17 @@ from onnx_models import Q, QdqModel
 SHAPE = (3, 8, 6)
 
 
+def _weight(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.integers(-100, 100, shape).astype(np.int8)
+
+
 def every_operator(path: Path) -> Path:
     """Save a network of dense, depthwise and pointwise convolutions, pools, a residual and a classifier.
 
     What moves values or looks them up is in :func:`branches`.
     """
     rng = np.random.default_rng(7)
-
-    def weight(*shape: int) -> np.ndarray:
-        return rng.integers(-100, 100, shape).astype(np.int8)
-
+    weight = partial(_weight, rng)
     model = QdqModel()
     x = model.input(SHAPE, Q(0.02, 120))
     x = model.conv(x, weight(4, 3, 3, 3), Q(0.05, 0), name="stem", pads=[1, 1, 1, 1], clip="Relu",
@@ -41,11 +43,7 @@ def every_operator(path: Path) -> Path:
 
 def branches(path: Path) -> Path:
     """Save a network whose branches meet in concatenations, one of them enlarged, with tables in between."""
-    rng = np.random.default_rng(8)
-
-    def weight(*shape: int) -> np.ndarray:
-        return rng.integers(-100, 100, shape).astype(np.int8)
-
+    weight = partial(_weight, np.random.default_rng(8))
     model = QdqModel()
     x = model.input(SHAPE, Q(0.02, 120))
     a = model.conv(x, weight(4, 3, 3, 3), Q(0.05, 100), name="stem", pads=[1, 1, 1, 1])
@@ -65,11 +63,7 @@ def branches(path: Path) -> Path:
 
 def products(path: Path) -> Path:
     """Save a network of a gate, which is a table times what it is made of, and a product with rows held."""
-    rng = np.random.default_rng(9)
-
-    def weight(*shape: int) -> np.ndarray:
-        return rng.integers(-100, 100, shape).astype(np.int8)
-
+    weight = partial(_weight, np.random.default_rng(9))
     model = QdqModel()
     x = model.input(SHAPE, Q(0.02, 120))
     a = model.conv(x, weight(4, 3, 3, 3), Q(0.05, 100), name="stem", pads=[1, 1, 1, 1])

@@ -46,10 +46,7 @@ def add(node: OnnxNode, args: Arguments) -> Result | Pointwise:
                              "quant_pre_process puts it")
     if any(isinstance(value, Constant | QuantisedConstant | Pointwise) for value in args):
         return function(node, args)
-    a, b = activation(node, args, 0), activation(node, args, 1)
-    if a.shape != b.shape or a.tensor.shape != b.tensor.shape:
-        raise node.error(f"adds {describe(a.shape)} and {describe(b.shape)}; "
-                         "equal shapes are supported")
+    a, b = _alike(node, args, "adds")
 
     def make(y: Tensor, lo: int, hi: int) -> Node:
         with np.errstate(over="ignore", under="ignore"):
@@ -71,10 +68,7 @@ def mul(node: OnnxNode, args: Arguments) -> Result | Pointwise:
     if not (isinstance(a, Activation) and isinstance(b, Activation)) or a.tensor.name == b.tensor.name:
         return function(node, args)  # a square, too
     node.finish()
-    a, b = activation(node, args, 0), activation(node, args, 1)
-    if a.shape != b.shape or a.tensor.shape != b.tensor.shape:
-        raise node.error(f"multiplies {describe(a.shape)} and {describe(b.shape)}; "
-                         "equal shapes are supported")
+    a, b = _alike(node, args, "multiplies")
 
     def make(y: Tensor, lo: int, hi: int) -> Node:
         with np.errstate(over="ignore", under="ignore"):
@@ -87,6 +81,14 @@ def mul(node: OnnxNode, args: Arguments) -> Result | Pointwise:
         return Mul("", (a.tensor.name, b.tensor.name), y.name, multiplier=multiplier, lo=lo, hi=hi)
 
     return Result(node, a.shape, a.tensor.shape, make)
+
+
+def _alike(node: OnnxNode, args: Arguments, does: str) -> tuple[Activation, Activation]:
+    """Return the two activations that a node reads, if they are of one shape."""
+    a, b = activation(node, args, 0), activation(node, args, 1)
+    if a.shape != b.shape or a.tensor.shape != b.tensor.shape:
+        raise node.error(f"{does} {describe(a.shape)} and {describe(b.shape)}; equal shapes are supported")
+    return a, b
 
 
 def pool(node: OnnxNode, args: Arguments, *, kind: Literal["max", "average"]) -> Result | Movement:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from amaranth import Module
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
 from headrace.hdl.area.part import Control, Part
 from headrace.hdl.arithmetic.geometry import Image
@@ -12,57 +11,37 @@ from headrace.hdl.arithmetic.requantisation import AddRequantisation
 from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.lanes.steps import SCALE_STAGES
-from headrace.hdl.layers.layer import Layer, State
-from headrace.hdl.layers.shortcut import held_processes, held_rows, shortcut_parts, shortcut_state
+from headrace.hdl.layers.elementwise import Elementwise, meet
+from headrace.hdl.layers.shortcut import held_processes, shortcut_parts
 from headrace.hdl.requantise.area import scale_parts
 from headrace.hdl.requantise.scale import Scale
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 from headrace.hdl.timing.pipeline import Pipeline, register
 
 
-class Add(Layer):
+class Add(Elementwise):
     """``y = sat((a * M_a + b * M_b + offset) >> shift)``: adds two streams beat by beat in :class:`Scale`.
 
     Parameters
     ----------
-    a, b, o : :class:`RowFormat`
     scaling : :class:`Scaling`
     steps : :class:`int`
         Cycles that one beat may take.
-    rows : sequence of two :class:`int`
-        Rows held of each operand; 0 for none.
-
-    Members
-    -------
-    a : :py:`In(a.signature)`
-    b : :py:`In(b.signature)`
-    o : :py:`Out(o.signature)`
+    a, b, o, rows
+        As in :class:`Elementwise`.
     """
-
-    a: stream.Interface
-    b: stream.Interface
-    o: stream.Interface
 
     def __init__(self, *, a: RowFormat, b: RowFormat, o: RowFormat, scaling: AddRequantisation, steps: int,
                  rows: Sequence[int]) -> None:
-        self.formats, self.rows = (a, b, o), tuple(rows)
         self.scaling = scaling
         self.scale = Scale(operands={"a": a.shape, "b": b.shape}, o=o,
                            scaling=scaling, steps=steps)
-        super().__init__(lambda: {
-            "a": In(a.signature), "b": In(b.signature), "o": Out(o.signature)})
+        super().__init__(a=a, b=b, o=o, rows=rows)
 
     def model(self, *images: Image) -> Image:
         """Compute the sum of two images, bit for bit."""
         a, b = images
         return self.scaling.model(a, b)
-
-    @property
-    def rom(self) -> None:
-        return None
-
-    def state(self) -> State:
-        return shortcut_state(self.formats[:-1], self.rows)
 
     def control(self) -> Control:
         return Control("add")
@@ -81,10 +60,7 @@ class Add(Layer):
     def _adds(self, operands: Sequence[Channel], o: Channel) -> Process:
         time = 0
         while True:
-            for operand in operands:
-                while operand.offered is None:
-                    yield operand
-                time = max(time, operand.offered)
+            time = yield from meet(operands, time)
             while o.offered is not None:
                 yield o
             time = max(time + self.scale.digits.steps - 1, o.taken)
@@ -97,10 +73,7 @@ class Add(Layer):
         steps = self.scale.digits.steps
         pipeline, time = Pipeline(scaled, SCALE_STAGES), 0
         while True:
-            for operand in operands:
-                while operand.offered is None:
-                    yield operand
-                time = max(time, operand.offered)
+            time = yield from meet(operands, time)
             time = yield from pipeline.steps(time, 1, finish=steps == 1)
             for operand in operands:
                 operand.take(time)
@@ -113,7 +86,7 @@ class Add(Layer):
         m = Module()
         place(m, platform, "scale", self.scale)
         wiring.connect(m, self.scale.o, wiring.flipped(self.o))
-        a, b = held_rows(m, platform, {"a": self.a, "b": self.b}, self.formats[:-1], self.rows)
+        a, b = self.place_operands(m, platform)
         m.d.comb += [self.scale.i.valid.eq(a.valid & b.valid),
                      a.ready.eq(self.scale.i.ready), b.ready.eq(self.scale.i.ready)]
         for lane, x, y in zip(self.scale.i.payload, a.payload, b.payload, strict=True):

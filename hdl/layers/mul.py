@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from amaranth import Module, Shape, Signal, signed
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.area.part import Control, Part
@@ -11,8 +11,8 @@ from headrace.hdl.arithmetic.geometry import Image
 from headrace.hdl.arithmetic.requantisation import Requantisation, signed_width
 from headrace.hdl.base.hierarchy import place, place_copies
 from headrace.hdl.base.rows import RowFormat
-from headrace.hdl.layers.layer import Layer, State
-from headrace.hdl.layers.shortcut import held_processes, held_rows, shortcut_parts, shortcut_state
+from headrace.hdl.layers.elementwise import Elementwise, meet
+from headrace.hdl.layers.shortcut import held_processes, shortcut_parts
 from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 
@@ -52,12 +52,11 @@ def factor_width(shape: Shape, zero_point: int) -> int:
     return signed_width(least - zero_point, least + (1 << shape.width) - 1 - zero_point)
 
 
-class Mul(Layer):
+class Mul(Elementwise):
     """``s = (a - a_zp) * (b - b_zp)``, then :class:`Requantise`: multiplies two streams beat by beat.
 
     Parameters
     ----------
-    a, b, o : :class:`RowFormat`
     zero_points : sequence of two :class:`int`
         Those of the operands.
     sum : :class:`Shape`
@@ -66,39 +65,20 @@ class Mul(Layer):
         Of one channel, which stands for all.
     steps : :class:`int`
         Cycles that one beat may take.
-    rows : sequence of two :class:`int`
-        Rows held of each operand; 0 for none.
-
-    Members
-    -------
-    a : :py:`In(a.signature)`
-    b : :py:`In(b.signature)`
-    o : :py:`Out(o.signature)`
+    a, b, o, rows
+        As in :class:`Elementwise`.
     """
-
-    a: stream.Interface
-    b: stream.Interface
-    o: stream.Interface
 
     def __init__(self, *, a: RowFormat, b: RowFormat, o: RowFormat, zero_points: Sequence[int], sum: Shape,
                  scaling: Requantisation, steps: int, rows: Sequence[int]) -> None:
-        self.formats, self.rows = (a, b, o), tuple(rows)
         self.zero_points, self.sum, self.scaling = tuple(zero_points), sum, scaling
         self.requantise = Requantise(sum=sum, count=1, o=o, scaling=scaling, steps=steps)
-        super().__init__(lambda: {
-            "a": In(a.signature), "b": In(b.signature), "o": Out(o.signature)})
+        super().__init__(a=a, b=b, o=o, rows=rows)
 
     def model(self, *images: Image) -> Image:
         """Compute the product of two images, bit for bit."""
         a, b = (image - zero_point for image, zero_point in zip(images, self.zero_points, strict=True))
         return self.scaling.model(a * b)
-
-    @property
-    def rom(self) -> None:
-        return None
-
-    def state(self) -> State:
-        return shortcut_state(self.formats[:-1], self.rows)
 
     def control(self) -> Control:
         return Control("mul")
@@ -122,7 +102,7 @@ class Mul(Layer):
         i, j, o = self.formats
         place(m, platform, "requantise", self.requantise)
         wiring.connect(m, self.requantise.o, wiring.flipped(self.o))
-        a, b = held_rows(m, platform, {"a": self.a, "b": self.b}, self.formats[:-1], self.rows)
+        a, b = self.place_operands(m, platform)
         lanes = place_copies(m, platform, "lane", lambda: MulLane(
             a=i.shape, b=j.shape, zero_points=self.zero_points, sum=self.sum), o.lanes)
         products = self.requantise.i
@@ -137,10 +117,7 @@ def _meet(operands: Sequence[Channel], products: Channel) -> Process:
     """Take a beat of each operand, when all are there and their product is taken."""
     time = 0
     while True:
-        for operand in operands:
-            while operand.offered is None:
-                yield operand
-            time = max(time, operand.offered)
+        time = yield from meet(operands, time)
         products.offer(time)
         while products.offered is not None:
             yield products
