@@ -108,9 +108,9 @@ def estimate_network(network: Network, *, target: Target, rings: str = REGISTERS
     for parts in layers.values():
         for part in parts:
             kinds.setdefault(part.kind, []).append(part)
-    return Report(target.name, *(
-        {name: _total(parts, primitives, coefficients) for name, parts in each.items()}
-        for each in (layers, kinds)))
+    totals = {name: _total(parts, primitives, coefficients) for name, parts in layers.items()}
+    by_kind = {kind: _total(parts, primitives, coefficients) for kind, parts in kinds.items()}
+    return Report(target.name, totals, by_kind)
 
 
 def all_parts(network: Network, rings: str = REGISTERS) -> Iterator[tuple[str, list[Part]]]:

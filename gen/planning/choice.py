@@ -151,6 +151,7 @@ class Choice:
         """
         least_beats: dict[Alike, int] = {}  # rows of these come in fewer beats than that
         limits: dict[str, int] = {}  # cycles per frame of those that hurry
+        reasons: dict[str, TooFast] = {}  # why they do
         while True:
             made: Chosen = {}
             held: dict[str, tuple[int, ...]] = {}
@@ -165,15 +166,19 @@ class Choice:
                                         f"{PORTS:,} bits of inputs or more, which netlists cannot")
                 fast = [option for option in possible
                         if option.layer.cycles <= limits.get(node.output, each)]
-                least = min(option.layer.cycles for option in possible)
-                if not fast and self._hurries(place, least, limits):
-                    break
-                if not fast and max(folds) > 1:
-                    least_beats[alike] = max(folds)
-                    break
                 if not fast:
-                    raise TooFast(f"layer {node.name} needs {least} cycles per frame however far it is "
-                                  f"unrolled, more than the {each} allowed", least)
+                    least = min(option.layer.cycles for option in possible)
+                    reason = reasons.get(node.output) or TooFast(
+                        f"layer {node.name} needs {least} cycles per frame however far it is unrolled, "
+                        f"more than the {each} allowed", least)
+                    if hurried := self._hurried(place, least, limits):
+                        limits |= hurried
+                        reasons |= dict.fromkeys(hurried, reason)
+                    elif max(folds) > 1:
+                        least_beats[alike] = max(folds)
+                    else:
+                        raise reason
+                    break
                 together = max(option.layer.together.kernel[0] for option in fast)
                 made[node.output] = choose(place, [
                     option for option in fast if option.layer.together.kernel[0] == together])
@@ -181,17 +186,17 @@ class Choice:
                 return made
 
     @staticmethod
-    def _hurries(place: Place[Node], least: int, limits: dict[str, int]) -> bool:
-        """Limit the cycles of the layers before one that takes at least so many; whether that may help."""
+    def _hurried(place: Place[Node], least: int, limits: Mapping[str, int]) -> dict[str, int]:
+        """Return lower limits for the layers before one that takes at least so many cycles; none if that
+        cannot help."""
         each, made = place.budget, place.made
         limit = limits.get(place.node.output, each)
         at_once = {name: replace(option, pace=(0,) * len(option.pace)) for name, option in made.items()}
         if not any(option.layer.cycles <= limit for option in options(replace(place, made=at_once))):
-            return False
+            return {}
         hurried = {name: min(limits.get(name, each), made[name].layer.cycles) * limit // least
                    for name in place.node.inputs if name in made}
-        limits |= hurried
-        return bool(hurried) and min(hurried.values()) > each * HURRIED
+        return hurried if min(hurried.values(), default=0) > each * HURRIED else {}
 
     def _folds(self, node: Node, made: Chosen, below: int | None) -> tuple[int, ...]:
         """Return the beats that a row may come in."""

@@ -5,10 +5,11 @@ multipliers come whole, they are used better at some rates than at others; the b
 allowed is taken. Then the cycle model says what the network takes as a whole; where that is more than was
 allowed, because layers make each other wait, all of them are planned for fewer cycles.
 """
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from math import ceil, inf
+from math import ceil
+from operator import itemgetter
 
 from headrace.gen.cycles import model as cycle_model
 from headrace.gen.estimate.price import Prices
@@ -96,8 +97,8 @@ def try_plan(graph: Graph, cycles: int | None, prices: Prices, means: Means) -> 
             closer = _multipliers(choice.fewest(fewer))
             if closer * fewer < multipliers * each:
                 each, multipliers = fewer, closer
-    each = min({each, max(1, budget * _NEAR // 1000)}, key=partial(_price, choice))
-    best = attempt = _fastest(graph, budget, choice.cheapest(each), means)
+    each, made = _bargain(choice, {each, max(1, budget * _NEAR // 1000)})
+    best = attempt = _fastest(graph, budget, made, means)
     while attempt.cycles_per_frame > budget and each > budget * _LEAST:
         each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
         try:
@@ -133,10 +134,26 @@ def unrolled(graph: Graph, *, paired: bool = False, pipelined: bool = False, rin
     return _timed(graph, None, made, means)
 
 
-def _price(choice: Choice, each: int) -> float:
-    with suppress(TooFast):
-        return choice.bargain(each)[1]
-    return inf
+def _bargain(choice: Choice, rates: Iterable[int]) -> tuple[int, Chosen]:
+    """Return the number of cycles for which the network costs least, and the options chosen for it.
+
+    Raises
+    ------
+    :exc:`TooFast`
+        If none of them can be met.
+    """
+    found: list[tuple[float, int, Chosen]] = []
+    for each in rates:
+        try:
+            made, price = choice.bargain(each)
+        except TooFast as error:
+            refused = error
+        else:
+            found.append((price, each, made))
+    if not found:
+        raise refused
+    _, each, made = min(found, key=itemgetter(0))
+    return each, made
 
 
 def _multipliers(made: Chosen) -> int:
@@ -146,10 +163,10 @@ def _multipliers(made: Chosen) -> int:
 def _fastest(graph: Graph, budget: int, made: Chosen, means: Means) -> Plan:
     """As :func:`_timed`; where that is too slow, layers may also wait for the next frame to come."""
     plan = _timed(graph, budget, made, means)
-    if plan.cycles_per_frame <= budget:
-        return plan
     waiting = {name: replace(option, layer=replace(option.layer, patience=option.waits))
                for name, option in made.items()}
+    if plan.cycles_per_frame <= budget or waiting == made:
+        return plan
     return min(plan, _timed(graph, budget, waiting, means), key=lambda plan: plan.cycles_per_frame)
 
 
