@@ -18,7 +18,8 @@ from onnx import version_converter
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from headrace.gen.importer.load import MAX_ELEMENTS, load
+from headrace.gen.importer.declared import MAX_ELEMENTS
+from headrace.gen.importer.load import load
 from headrace.gen.importer.passes import sizes
 from headrace.gen.importer.passes.evaluate import evaluate
 from headrace.gen.importer.passes.simplify import simplify

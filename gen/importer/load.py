@@ -1,6 +1,5 @@
 """ONNX to the integer graph."""
 from dataclasses import replace
-from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,15 +8,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from headrace.gen.importer.declared import Declared, graph_input
 from headrace.gen.importer.operators import OPERATORS
 from headrace.gen.importer.passes import sizes
 from headrace.gen.importer.passes.normalise import normalise
 from headrace.gen.importer.source import cut as onnx_cut
 from headrace.gen.importer.source import file as onnx_file
-from headrace.gen.importer.source.file import quote, type_name
+from headrace.gen.importer.source.file import quote
 from headrace.gen.importer.source.functions import FUNCTIONS
 from headrace.gen.importer.source.kind import check_quantised, check_static
-from headrace.gen.importer.source.node import OnnxNode, Shape, describe
+from headrace.gen.importer.source.node import OnnxNode, Shape
 from headrace.gen.importer.values import (
     Activation,
     Arguments,
@@ -41,9 +41,6 @@ from headrace.gen.numerics import reach
 
 if TYPE_CHECKING:
     from headrace.gen.importer.table import Table
-
-MAX_ELEMENTS = 1 << 26  # of an activation tensor
-MAX_SIDE = 1 << 12  # of an image, in pixels
 
 
 def load(path: str | PathLike[str], cut: str | None = None,
@@ -82,8 +79,7 @@ class _Importer:
         self.opsets = model.opset_import
         graph = model.graph
         self.initialisers = {tensor.name: tensor for tensor in graph.initializer}
-        self.declared = {value.name: dims for value in (*graph.value_info, *graph.output)
-                         if (dims := _dims(value)) is not None}
+        self.declared = Declared(graph)
         self.taken = {*self.initialisers, *(value.name for value in graph.input),
                       *(name for node in graph.node for name in node.output)}
         self.values: dict[str, Value] = {}
@@ -98,7 +94,7 @@ class _Importer:
         inputs = [value for value in self.graph.input if value.name not in self.initialisers]
         if len(inputs) != 1:
             raise self.error(f"{len(inputs)} graph inputs; networks with one are supported")
-        source = self.graph_input(inputs[0])
+        source = graph_input(self.path, inputs[0])
         self.values[source.name] = source
         for node in nodes:
             self.visit(node)
@@ -121,18 +117,6 @@ class _Importer:
     def error(self, what: str) -> HeadraceError:
         return HeadraceError(f"{self.path}: {what}")
 
-    def graph_input(self, value: onnx.ValueInfoProto) -> GraphInput:
-        where = f"{self.path}: input {quote(value.name)}"
-        type = value.type.tensor_type.elem_type
-        if type not in (TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8):
-            raise HeadraceError(f"{where} is of {type_name(type)}; "
-                                "float, int8 and uint8 are supported")
-        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        if len(shape) not in sizes.RANKS or min(shape) < 1:
-            raise HeadraceError(f"{where} has shape {sizes.describe(value)}; "
-                                "(1, C, H, W) and (1, N) are supported")
-        return GraphInput(value.name, tuple(shape[1:]), type, _image(tuple(shape[1:])))
-
     def visit(self, node: OnnxNode) -> None:
         args = [self.argument(node, name) for name in node.inputs]
         value: Value
@@ -152,16 +136,7 @@ class _Importer:
         if name in self.values or name in self.initialisers:
             raise node.error(f"its output {quote(name)} is there already")
         if isinstance(value, Unquantised | Activation | GraphInput):
-            if self.declared.get(name, (1, *value.shape)) != (1, *value.shape):
-                raise node.error(f"its output has {describe(value.shape)}, but the file says "
-                                 f"{self.declared[name]}")
-            if prod(value.shape) > MAX_ELEMENTS:
-                raise node.error(f"its output has {prod(value.shape)} elements; "
-                                 f"up to {MAX_ELEMENTS} are supported")
-            image = value.tensor.shape if isinstance(value, Activation) else value.shape
-            if max(image[1:], default=0) > MAX_SIDE:
-                raise node.error(f"its output has {describe(image)}; "
-                                 f"images of up to {MAX_SIDE} by {MAX_SIDE} are supported")
+            self.declared.check(node, name, value)
         self.values[name] = value
 
     def argument(self, node: OnnxNode, name: str) -> Value | None:
@@ -298,15 +273,3 @@ def _kind(node: OnnxNode) -> str:
     """``GlobalAveragePool`` as ``global_average_pool``."""
     return "".join(f"_{letter}" if letter.isupper() else letter
                    for letter in node.operator).lower().strip("_")
-
-
-def _image(shape: Shape) -> tuple[int, int, int]:
-    channels, height, width = (*shape, 1, 1)[:3]
-    return channels, height, width
-
-
-def _dims(value: onnx.ValueInfoProto) -> Shape | None:
-    """The declared shape, with the batch, if all of it is fixed."""
-    dims = value.type.tensor_type.shape.dim
-    fixed = len(dims) > 0 and all(dim.HasField("dim_value") for dim in dims)
-    return tuple(dim.dim_value for dim in dims) if fixed else None
