@@ -1,5 +1,6 @@
 """What a plan says: how much of each layer is unrolled."""
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from headrace.hdl.arithmetic.geometry import Window
@@ -48,6 +49,14 @@ class LayerPlan:
 
 
 @dataclass(frozen=True)
+class Output:
+    """What the cycle model says of a layer's output stream."""
+
+    first: int  # cycle in which the first beat moves, from the network's first input
+    waits: float  # part of the time that a beat is there and not taken
+
+
+@dataclass(frozen=True)
 class Plan:
     """A network's layers by name, and what the cycle model says of them."""
 
@@ -57,6 +66,7 @@ class Plan:
     layers: dict[str, LayerPlan]
     pipelined: bool = False  # lanes have stages, and no layer's readiness follows from the next one's at once
     rings: str = REGISTERS  # what they are made of
+    outputs: Mapping[str, Output] = field(default_factory=dict)  # of the layers, by name
 
     @property
     def multipliers(self) -> int:

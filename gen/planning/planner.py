@@ -16,7 +16,7 @@ from headrace.gen.estimate.price import Prices
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Means
-from headrace.gen.ir.plan import Plan
+from headrace.gen.ir.plan import Output, Plan
 from headrace.gen.kinds import elaborate
 from headrace.gen.kinds.place import Place
 from headrace.gen.planning.choice import PORTS, Choice, Chosen, TooFast, options, pairs, ports
@@ -176,4 +176,5 @@ def _timed(graph: Graph, budget: int | None, made: Chosen, means: Means) -> Plan
     draft = Plan(budget, 0, 0, layers, means.pipelined, means.rings)
     timing = cycle_model.predict(elaborate.network(graph, draft), _FRAMES, endless=True)
     return replace(draft, cycles_per_frame=timing.cycles_per_frame,
-                   first_frame_latency=timing.first_frame_latency)
+                   first_frame_latency=timing.first_frame_latency, outputs={
+                       name: Output(timing.cycles[name][0], waits) for name, waits in timing.waits.items()})

@@ -3,14 +3,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from headrace.gen.cycles import model as cycle_model
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.info import info
 from headrace.gen.ir.plan import Plan
 from headrace.gen.kinds import elaborate
 from headrace.hdl.layers.layer import RomShape
-
-_FRAMES = 4
 
 
 @dataclass(frozen=True)
@@ -69,9 +66,8 @@ class PlanTable:
 
 
 def plan_table(graph: Graph, plan: Plan) -> PlanTable:
-    """Describe a plan; asks the cycle model."""
+    """Describe a plan."""
     network = elaborate.network(graph, plan)
-    timing = cycle_model.predict(network, _FRAMES, endless=True)
     products = {layer.name: layer.multiplications for layer in info(graph).layers}
     frame = plan.cycles_per_frame
 
@@ -88,8 +84,8 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
                 cycles_per_row=frame / graph.tensors[node.output].height,
                 use=products[node.name] * layer.steps_per_product / (planned.multipliers * frame)
                 if planned.multipliers else 0.0,
-                busy=planned.cycles / frame, waits=timing.waits[node.name], state_bits=state.kept,
+                busy=planned.cycles / frame, waits=plan.outputs[node.name].waits, state_bits=state.kept,
                 window_bits=state.window, state_bound=state.least,
-                gathered_bits=layer.gathers, latency=timing.cycles[node.name][0])
+                gathered_bits=layer.gathers, latency=plan.outputs[node.name].first)
 
     return PlanTable(plan, tuple(rows()))
