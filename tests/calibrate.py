@@ -33,6 +33,9 @@ NETWORKS = {
     "kws": (SHARED / "mlperf_tiny_kws_dscnn_qdq.onnx", (6_400,)),
 }
 
+WIDE = SHARED / "mlperf_tiny_vww_96_qdq.onnx", 9_216
+"""At a pixel per cycle its lanes take many operands at once: for products in pairs, which then are many."""
+
 
 IN_BLOCK_RAM = {"digits 20000 blockram": 20_000, "digits 100000 blockram": 100_000}
 """Cycles per frame of digits with its rows in block RAM: for the kinds of parts that others do not have."""
@@ -55,6 +58,8 @@ def networks(folder: Path, target: Target) -> Iterator[tuple[str, Path, int | No
             budgets = budgets[1:]
         for cycles in budgets if file.exists() else ():
             yield f"{name} {cycles or ''}".strip(), file, cycles, Means()
+    if target.pairs and WIDE[0].exists():
+        yield f"vww {WIDE[1]}", *WIDE, Means()
     if not target.serial:
         yield "digits pipelined", DIGITS, None, Means(pipelined=True)
     for name, cycles in IN_BLOCK_RAM.items():

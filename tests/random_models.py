@@ -89,7 +89,7 @@ class _Builder:
             made = first if layer.keep else self.q(self.scale(about), layer)
             return self.model.operator("Concat", others, made, name=name, axis=1)
         operands = [*others, x] if layer.swap else [x, *others]
-        if layer.kind == "product":
+        if layer.kind in ("product", "gate"):
             made = q if layer.keep else self.q(self.scale(64 * q.scale * first.scale, 2), layer)
             return self.model.operator("Mul", operands, made, name=name)
         made = q if layer.keep else self.q(self.scale(q.scale + first.scale), layer)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
-Kind = Literal["dense", "depthwise", "max", "average", "global", "gemm", "residual", "product", "concat",
-               "resize", "leaky", "requantise"]
+Kind = Literal["dense", "depthwise", "max", "average", "global", "gemm", "residual", "product", "gate",
+               "concat", "resize", "leaky", "requantise"]
 Form = Literal["U8U8", "U8S8", "S8S8"]  # of activations and weights
 
 MAX_KERNEL, MAX_SIDE = 7, 40
@@ -25,8 +25,9 @@ ZERO_POINTS = st.one_of(st.sampled_from((0, 255)), st.integers(0, 255))  # above
 class Layer:
     """One operator; or what joins ``bodies``, chains of operators that all begin at its input.
 
-    A residual adds up its input and what its body makes of it, a product multiplies them, a concatenation
-    joins what its bodies make. An empty body passes its input on, so that a tensor may be joined with itself.
+    A residual adds up its input and what its body makes of it, a product multiplies them, and so does a gate,
+    whose body makes a vector; a concatenation joins what its bodies make. An empty body passes its input on,
+    so that a tensor may be joined with itself.
     """
 
     kind: Kind
@@ -98,9 +99,12 @@ def _layer(draw: Draw, shape: Shape, vector: bool) -> Layer:
     if vector:
         kinds: tuple[Kind, ...] = ("gemm", "leaky", "requantise")
     else:
-        kinds = ("dense", "dense", "depthwise", "depthwise", "residual", "residual", "product", "concat",
-                 "max", "average", "resize", "leaky", "requantise", "global", "gemm")
+        kinds = ("dense", "dense", "depthwise", "depthwise", "residual", "residual", "product", "gate",
+                 "concat", "max", "average", "resize", "leaky", "requantise", "global", "gemm")
     kind = draw(st.sampled_from(kinds))
+    if kind == "gate":
+        return Layer(kind, shape[0], draw(ZERO_POINTS), keep=draw(st.booleans()), swap=draw(st.booleans()),
+                     bodies=(draw(_squeeze(shape)),))
     if kind not in ("residual", "product", "concat"):
         return draw(_operator(kind, shape))
     if kind in ("residual", "product"):
@@ -119,6 +123,18 @@ def _layer(draw: Draw, shape: Shape, vector: bool) -> Layer:
 
 def _channels(body: tuple[Layer, ...], shape: Shape) -> int:
     return body[-1].outputs if body else shape[0]
+
+
+@st.composite
+def _squeeze(draw: Draw, shape: Shape) -> tuple[Layer, ...]:
+    """Draw a chain of layers that make a vector of an image, of as many channels."""
+    body: list[Layer] = [draw(_operator("global", shape))]
+    for _ in range(draw(st.integers(0, 2))):
+        kind = draw(st.sampled_from(("dense", "leaky", "requantise")))
+        body.append(draw(_operator(kind, (body[-1].outputs, 1, 1), same=True)))
+    if body[-1].outputs != shape[0]:
+        body.append(draw(_operator("dense", (body[-1].outputs, 1, 1), outputs=shape[0], same=True)))
+    return tuple(body)
 
 
 @st.composite

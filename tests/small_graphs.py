@@ -7,6 +7,7 @@ from headrace.gen.ir.graph import (
     Add,
     Concat,
     Conv,
+    GlobalAveragePool,
     Graph,
     Lookup,
     Mul,
@@ -56,6 +57,13 @@ class Network:
         return self.add_node(
             Pool(name, (x,), name, kind, window, -128, 127),
             source.channels, *window.output_size(source.height, source.width))
+
+    def average(self, x: str) -> str:
+        """Of the whole image."""
+        source, name = self.tensors[x], self.name("average")
+        multiplier = np.float32(1.7 / (source.height * source.width))
+        return self.add_node(
+            GlobalAveragePool(name, (x,), name, multiplier, -128, 127), source.channels, 1, 1)
 
     def upsample(self, x: str, down: int, across: int) -> str:
         channels, height, width = self.tensors[x].shape
@@ -179,5 +187,14 @@ def gated() -> Graph:
     return net.graph()
 
 
+def squeezed() -> Graph:
+    """A map that waits for a vector which follows from all of it, and is needed once more behind that."""
+    net = Network((3, 5, 4))
+    x = net.conv("x", 3, 3)
+    vector = net.conv(net.conv(net.average(x), 2), 3)
+    net.add(net.mul(x, vector), x)
+    return net.graph()
+
+
 BRANCHES = (inception, dense_net, dense_block, u_net, stride_2_rejoins, whole_image_ahead, same_tensor_twice,
-            crossing, reversed_order, skipped_rows, gated)
+            crossing, reversed_order, skipped_rows, gated, squeezed)

@@ -62,7 +62,8 @@ def branches(path: Path) -> Path:
 
 
 def products(path: Path) -> Path:
-    """Save a network of a gate, which is a table times what it is made of, and a product with rows held."""
+    """Save a network of a gate, which is a table times what it is made of, a product with rows held, and
+    squeeze and excite."""
     weight = partial(_weight, np.random.default_rng(9))
     model = QdqModel()
     x = model.input(SHAPE, Q(0.02, 120))
@@ -71,6 +72,10 @@ def products(path: Path) -> Path:
     gated = model.operator("Mul", [a, gate], Q(0.04, 20), name="gated")
     deep = model.conv(gated, weight(4, 1, 3, 3), Q(0.06, 0), name="deep", group=4, pads=[1, 1, 1, 1],
                       clip="Relu")
-    y = model.operator("Mul", [deep, gated], Q(0.1, 128), name="y", clip=(-9.0, 9.0))
+    product = model.operator("Mul", [deep, gated], Q(0.1, 128), name="product", clip=(-9.0, 9.0))
+    pooled = model.operator("GlobalAveragePool", [product], Q(0.03, 128), name="pooled")
+    squeezed = model.conv(pooled, weight(2, 4, 1, 1), Q(0.02, 0), name="squeezed", clip="Relu")
+    excited = model.conv(squeezed, weight(4, 2, 1, 1), Q(0.03, 100), name="excited")
+    y = model.operator("Mul", [product, excited], Q(0.15, 90), name="y")
     model.output(y, (4, *SHAPE[1:]))
     return model.save(path)

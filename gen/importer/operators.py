@@ -68,7 +68,11 @@ def mul(node: OnnxNode, args: Arguments) -> Result | Pointwise:
     if not (isinstance(a, Activation) and isinstance(b, Activation)) or a.tensor.name == b.tensor.name:
         return function(node, args)  # a square, too
     node.finish()
-    a, b = _alike(node, args, "multiplies")
+    a, b = activation(node, args, 0), activation(node, args, 1)
+    if not _gates(b, a) and _gates(a, b):
+        a, b = b, a
+    if not _gates(b, a):
+        a, b = _alike(node, args, "multiplies", " here, and (1, C, 1, 1) beside an image of C channels")
 
     def make(y: Tensor, lo: int, hi: int) -> Node:
         with np.errstate(over="ignore", under="ignore"):
@@ -83,11 +87,17 @@ def mul(node: OnnxNode, args: Arguments) -> Result | Pointwise:
     return Result(node, a.shape, a.tensor.shape, make)
 
 
-def _alike(node: OnnxNode, args: Arguments, does: str) -> tuple[Activation, Activation]:
+def _gates(vector: Activation, x: Activation) -> bool:
+    """Is it a vector of one value for each channel of an image?"""
+    return len(x.shape) == 3 and vector.shape == (x.shape[0], 1, 1)
+
+
+def _alike(node: OnnxNode, args: Arguments, does: str, besides: str = "") -> tuple[Activation, Activation]:
     """Return the two activations that a node reads, if they are of one shape."""
     a, b = activation(node, args, 0), activation(node, args, 1)
     if a.shape != b.shape or a.tensor.shape != b.tensor.shape:
-        raise node.error(f"{does} {describe(a.shape)} and {describe(b.shape)}; equal shapes are supported")
+        raise node.error(f"{does} {describe(a.shape)} and {describe(b.shape)}; equal shapes are supported"
+                         f"{besides}")
     return a, b
 
 

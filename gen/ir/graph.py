@@ -129,7 +129,8 @@ class Add:
 class Mul:
     """``y = sat(rint(f32((a - a_zp) * (b - b_zp)) * multiplier + y_zp))`` in float32, the product exact.
 
-    The zero point is added before rounding, as in `Add`.
+    The zero point is added before rounding, as in `Add`. The second input is of the shape of the first, or a
+    vector of a value for each of its channels.
     """
 
     name: str
@@ -222,8 +223,11 @@ class Graph:
                     assert node.window.output_size(x.height, x.width) == (y.height, y.width)
                 case GlobalAveragePool():
                     assert y.shape == (x.channels, 1, 1)
-                case Add() | Mul():
+                case Add():
                     assert all(self.tensors[name].shape == y.shape for name in node.inputs)
+                case Mul():
+                    assert x.shape == y.shape
+                    assert self.tensors[node.inputs[1]].shape in (y.shape, (y.channels, 1, 1))
                 case Lookup():
                     assert y.shape == x.shape and node.table.shape == (256,)
                     assert node.lo <= node.table.min() and node.table.max() <= node.hi

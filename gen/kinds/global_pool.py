@@ -16,7 +16,8 @@ class GlobalPoolKind(Kind[GlobalAveragePool]):
     def options(self, place: Place[GlobalAveragePool]) -> Iterator[Option]:
         *rows, last = [max(row, place.beats) for row in place.pace]
         steps = max(1, min((place.budget - sum(rows)) // place.x.channels, SLOWEST))
-        yield place.option(self.name, (sum(rows) + max(last, steps * place.x.channels),), steps)
+        last = max(last, steps * place.x.channels)
+        yield place.option(self.name, (sum(rows) + last,), steps, delay=last)
 
     def make(self, site: Site[GlobalAveragePool], plan: LayerPlan) -> Layer:
         name, constants = site.node.name, site.constants

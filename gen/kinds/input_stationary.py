@@ -34,9 +34,10 @@ class InputStationaryKind(DenseKind):
                         leaves = outputs * readout * steps
                         pace = (tuple(max(row, sums, leaves + turns) for row in place.pace) if drain
                                 else tuple(row + leaves for row in filling))
+                        delay = leaves + (max(pace) if height > 1 else sums)  # a vector comes at once
                         yield place.option(
-                            self.name, pace, steps, spread=leaves, delay=max(pace) + leaves, drain=drain,
-                            p_in=p_in, p_out=p_out, fold=fold, readout=readout, multiplies=True)
+                            self.name, pace, steps, spread=leaves, delay=delay, drain=drain, p_in=p_in,
+                            p_out=p_out, fold=fold, readout=readout, multiplies=True)
 
     def make(self, site: Site[Conv], plan: LayerPlan) -> Layer:
         return InputStationary(**of_lanes(site, plan), p_out=plan.p_out, drain=plan.drain)

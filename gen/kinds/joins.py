@@ -1,18 +1,23 @@
 """Additions, multiplications and concatenations: where branches meet."""
 from abc import abstractmethod
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.gen.ir.graph import Add, Concat, Graph, Mul
+from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.kind import Kind, Site
 from headrace.gen.kinds.needs import Needs, complete
-from headrace.gen.kinds.place import BIT_BY_BIT, SLOWEST, N, Option, Place, at_least
-from headrace.hdl.layers import add, concat, mul
+from headrace.gen.kinds.place import BIT_BY_BIT, SLOWEST, N, Option, Pace, Place, at_least
+from headrace.hdl.layers import add, concat, gate, mul
 from headrace.hdl.layers.layer import Layer
+
+T = TypeVar("T")
 
 Turns = npt.NDArray[np.int64]
 """Of each beat of an operand, in order: the step of the join that takes it."""
@@ -53,12 +58,16 @@ class Elementwise(Join[N]):
     def starts(self, beats: Sequence[int]) -> tuple[list[int], int]:
         return [0] * len(beats), beats[0]
 
+    def pace(self, place: Place[N]) -> Pace:
+        """Return how its rows come, but for what is held."""
+        return max(place.paces, key=sum)
+
     def options(self, place: Place[N]) -> Iterator[Option]:
         y, budget = place.y, place.budget
         row = y.channels * place.fold  # beats
         longest = BIT_BY_BIT if place.means.addressed else SLOWEST
         for steps in range(1, max(2, min(budget // y.height // row, longest) + 1)):
-            pace = tuple(max(time, row * steps) for time in max(place.paces, key=sum))  # other: held
+            pace = tuple(max(time, row * steps) for time in self.pace(place))
             spread = max(place.spread, row * steps)
             yield place.option(self.name, pace, steps, spread=spread, shortcut_rows=place.held,
                                fold=place.fold, delay=spread)
@@ -76,11 +85,60 @@ class AddKind(Elementwise[Add]):
 class MulKind(Elementwise[Mul]):
     name, of = "mul", Mul
 
+    def suits(self, node: Mul, graph: Graph, means: Means) -> bool:
+        a, b = (graph.tensors[name] for name in node.inputs)
+        return a.shape == b.shape
+
     def make(self, site: Site[Mul], plan: LayerPlan) -> Layer:
-        (a, b), name, constants = site.inputs, site.node.name, site.constants
-        zero_points = [site.graph.tensors[each].quantisation.zero_point for each in site.node.inputs]
-        return mul.Mul(a=a, b=b, o=site.o, rows=plan.shortcut_rows, steps=plan.requantise_steps,
-                       zero_points=zero_points, sum=constants.sum_shape(name), scaling=constants.sums[name])
+        return mul.Mul(**_multiplied(site, plan))
+
+
+class GateKind(Elementwise[Mul]):
+    """The product of a map and a vector, which comes once per frame."""
+
+    name, of = "gate", Mul
+
+    def suits(self, node: Mul, graph: Graph, means: Means) -> bool:
+        return not MulKind().suits(node, graph, means)
+
+    def alike(self, node: Mul) -> tuple[str, ...]:
+        return node.inputs[:1]
+
+    def turns(self, height: int, beats: Sequence[int]) -> list[Turns]:
+        row, vector = beats
+        return [np.arange(height * row), np.arange(vector) * (row // vector)]
+
+    def pace(self, place: Place[Mul]) -> Pace:
+        return place.pace
+
+    def options(self, place: Place[Mul]) -> Iterator[Option]:
+        """As of any elementwise layer; its rows wait for the vector, and others come meanwhile."""
+        waits = sum(each.delay for each in branch(place.node, place.graph, place.made))
+        rows, other = place.held
+        if rows:
+            rows += 1 + -(-waits * place.y.height // max(sum(place.pace), place.budget))
+        for option in super().options(replace(place, held=(rows, other))):
+            yield replace(option, delay=sum(place.pace))
+
+    def make(self, site: Site[Mul], plan: LayerPlan) -> Layer:
+        return gate.Gate(**_multiplied(site, plan))
+
+
+def _multiplied(site: Site[Mul], plan: LayerPlan) -> dict[str, Any]:
+    """Return what a layer takes that multiplies."""
+    (a, b), name, constants = site.inputs, site.node.name, site.constants
+    zero_points = [site.graph.tensors[each].quantisation.zero_point for each in site.node.inputs]
+    return dict(a=a, b=b, o=site.o, rows=plan.shortcut_rows, steps=plan.requantise_steps,
+                zero_points=zero_points, sum=constants.sum_shape(name), scaling=constants.sums[name])
+
+
+def branch(node: Mul, graph: Graph, made: Mapping[str, T]) -> Iterator[T]:
+    """Yield what is made of the vectors on the way to a gate, the last first."""
+    makers = {each.output: each for each in graph.nodes}
+    name = node.inputs[1]
+    while name in makers and graph.tensors[name].height * graph.tensors[name].width == 1:
+        yield made[name]
+        name = makers[name].inputs[0]
 
 
 class ConcatKind(Join[Concat]):

@@ -67,6 +67,10 @@ class Kind(ABC, Generic[N]):
     def suits(self, node: N, graph: Graph, means: Means) -> bool:
         return True
 
+    def alike(self, node: N) -> tuple[str, ...]:
+        """Return the inputs that are folded as the output is."""
+        return tuple(node.inputs) if self.passes_on else ()
+
     def ports(self, node: N) -> tuple[str, ...]:
         """Return the names of the input ports of the gateware, in the order of the node's inputs."""
         return ("i",)

@@ -16,6 +16,7 @@ from headrace.gen.kinds.place import Option, Place
 from headrace.gen.numerics import constants
 from headrace.gen.planning.dependence import shortcut_rows
 from headrace.gen.planning.folding import Alike, Folding
+from headrace.gen.planning.waiting import held_meanwhile
 from headrace.hdl.base.rows import RowFormat
 
 Chosen = dict[str, Option]
@@ -64,6 +65,7 @@ class Choice:
         self.folding = Folding(graph)
         self._held: dict[tuple[Any, ...], tuple[int, ...]] = {}
         self._amounts: dict[tuple[Any, ...], Amounts] = {}
+        self._held_meanwhile = held_meanwhile(graph, prices)
         self._pairs = {node.name: prices.pairs and pairs(graph, node) for node in graph.nodes}
 
     def fewest(self, each: int) -> Chosen:
@@ -101,6 +103,8 @@ class Choice:
 
     def _cheapest(self, place: Place[Node], fast: Sequence[Option], coin: Coin, cycle: float) -> Option:
         """Return the option of the lowest price, if a cycle of delay is worth so much."""
+        if place.node.name in self._held_meanwhile:
+            cycle += float(self._held_meanwhile[place.node.name] @ coin) / place.budget
         return min(self.priced(place, fast), key=lambda option: (
             float(self._amount(place, option) @ coin) + cycle * option.delay, option.layer.multipliers))
 

@@ -19,9 +19,9 @@ class Folding:
         self.graph = graph
         self._alike: dict[str, Alike] = {name: frozenset({name}) for name in graph.tensors}
         for node in graph.nodes:
-            if registry.default(node, graph).passes_on:
-                joined = frozenset[str]().union(*(self._alike[name] for name in (node.output, *node.inputs)))
-                self._alike |= dict.fromkeys(joined, joined)
+            alike = node.output, *registry.default(node, graph).alike(node)
+            joined = frozenset[str]().union(*(self._alike[name] for name in alike))
+            self._alike |= dict.fromkeys(joined, joined)
 
     def alike(self, tensor: str) -> Alike:
         """Return the tensors that are folded like this one, itself among them."""

@@ -12,7 +12,7 @@ from headrace.hdl.base.hierarchy import place
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.lanes.steps import SCALE_STAGES
 from headrace.hdl.layers.elementwise import Elementwise, meet
-from headrace.hdl.layers.shortcut import held_processes, shortcut_parts
+from headrace.hdl.layers.shortcut import shortcut_parts
 from headrace.hdl.requantise.area import scale_parts
 from headrace.hdl.requantise.scale import Scale
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
@@ -51,7 +51,7 @@ class Add(Elementwise):
         yield from scale_parts("scale", self.scale)
 
     def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
-        operands, processes = held_processes(inputs, self.formats[:-1], self.rows, scheduler)
+        operands, processes = self.operands(inputs, scheduler)
         if not self.formats[-1].pipelined:
             return [*processes, self._adds(operands, o)]
         scaled = Channel(scheduler)

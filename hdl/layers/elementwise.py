@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.layers.layer import Layer, State
-from headrace.hdl.layers.shortcut import held_rows, shortcut_state
-from headrace.hdl.timing.channel import Channel
+from headrace.hdl.layers.shortcut import held_processes, held_rows, shortcut_state
+from headrace.hdl.timing.channel import Channel, Process, Scheduler
 
 
 class Elementwise(Layer):
@@ -48,6 +48,11 @@ class Elementwise(Layer):
         """Return both streams, behind the rows held of them."""
         inputs: Mapping[str, Any] = {"a": self.a, "b": self.b}
         return held_rows(m, platform, inputs, self.formats[:-1], self.rows)
+
+    def operands(self, inputs: Sequence[Channel],
+                 scheduler: Scheduler) -> tuple[list[Channel], list[Process]]:
+        """Return when beats of both come, behind the rows held of them, and the processes of these."""
+        return held_processes(inputs, self.formats[:-1], self.rows, scheduler)
 
 
 def meet(operands: Sequence[Channel], time: int) -> Generator[Channel, None, int]:

@@ -12,7 +12,7 @@ from headrace.hdl.arithmetic.requantisation import Requantisation, signed_width
 from headrace.hdl.base.hierarchy import place, place_copies
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.layers.elementwise import Elementwise, meet
-from headrace.hdl.layers.shortcut import held_processes, shortcut_parts
+from headrace.hdl.layers.shortcut import shortcut_parts
 from headrace.hdl.requantise.requantise import Requantise
 from headrace.hdl.timing.channel import Channel, Process, Scheduler
 
@@ -93,7 +93,7 @@ class Mul(Elementwise):
         yield from self.requantise.parts("requantise")
 
     def processes(self, inputs: Sequence[Channel], o: Channel, scheduler: Scheduler) -> list[Process]:
-        operands, processes = held_processes(inputs, self.formats[:-1], self.rows, scheduler)
+        operands, processes = self.operands(inputs, scheduler)
         products = Channel(scheduler)
         return [*processes, _meet(operands, products), *self.requantise.processes(products, o, scheduler)]
 

@@ -26,6 +26,7 @@ from headrace.hdl.layers.collect import Collect
 from headrace.hdl.layers.concat import Concat
 from headrace.hdl.layers.drain import Drain
 from headrace.hdl.layers.fork import Fork
+from headrace.hdl.layers.gate import Gate, Repeat
 from headrace.hdl.layers.layer import Layer
 from headrace.hdl.layers.lookup import Lookup
 from headrace.hdl.layers.mul import Mul
@@ -145,6 +146,7 @@ def alone() -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         "serialise": (1, False, partial(Serialise, shape=SUM, count=2, o=rows(3))),
         "readout": (1, False, partial(Readout, shape=SUM, count=2, readout=2, o=rows(3, lanes=1, fold=2))),
         "drain": (1, True, partial(Drain, word=data.ArrayLayout(SUM, 1), lanes=2, depth=3)),
+        "repeat": (1, False, partial(Repeat, i=rows(2, 1, 1), o=rows(2, 2, 1, fold=2))),
         "upsample": (1, False, partial(Upsample, i=rows(), factors=(2, 2))),
         "upsample, columns": (1, False, partial(Upsample, i=rows(), factors=(1, 2))),
         "pixels to rows": (1, False, partial(PixelsToRows, o=rows(), together=2)),
@@ -180,6 +182,8 @@ def either(pipelined: bool) -> dict[str, tuple[int, bool, Callable[[], Any]]]:
             3, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=2, rows=(2, 1))),
         "mul": (3, partial(Mul, a=rows(**p), b=rows(**p), o=rows(**p), zero_points=(0, 1), sum=signed(3),
                            scaling=scaling(1), steps=2, rows=(0, 0))),
+        "gate": (3, partial(Gate, a=rows(1, 2, **p), b=rows(1, 1, 1, **p), o=rows(1, 2, **p),
+                            zero_points=(0, 1), sum=signed(3), scaling=scaling(1), steps=1, rows=(0, 0))),
         "narrow": (3, of(input_stationary, p_in=1, p_out=1, drain=False)),
         "narrow, drain": (4, of(input_stationary, p_in=1, p_out=1, drain=True)),
         "narrow, rest": (4, of(input_stationary, outputs=3, p_in=2, p_out=2, drain=False)),
@@ -242,7 +246,7 @@ def block(name: str) -> Block:
 QUICK = [
     *alone(), "requantise, readout", "scale", "lookup", "add, held rows",
     "narrow, drain", "widen, windows", "dense", "dense, two banks", "depthwise, patient",
-    "depthwise, strides", "depthwise, windows", "max, patient", "global", "addressed, window",
+    "depthwise, strides", "depthwise, windows", "max, patient", "gate", "global", "addressed, window",
     "addressed, serial", "bottleneck", "axi, pool", "add, held rows, block RAM",
     *(f"{name}{PIPELINED}" for name in (
         "scale", "requantise, readout", "lookup", "add, held rows", "narrow, drain", "depthwise, patient",

@@ -61,6 +61,39 @@ def test_reference_is_onnx_runtime(tmp_path: Path, dtype: type, scales: str) -> 
 
 
 @pytest.mark.parametrize("form", [QdqModel, QOperatorModel])
+@pytest.mark.parametrize("swap", [False, True])
+def test_gate_is_onnx_runtime(tmp_path: Path, form: type[QdqModel], swap: bool) -> None:
+    """All pairs of values: a vector whose value is the number of its channel, and a map of all values."""
+    q, vector = Q(0.0371, 77), Q(0.0191, 77)
+    model = form()
+    x = model.input((2 * SIDE, 16, 16), q)
+    chosen = np.eye(2 * SIDE, dtype=np.int8)[:, :, None, None]
+    means = model.conv(x, chosen[:SIDE], vector, name="means", scale=vector.scale / q.scale)
+    pooled = model.operator("GlobalAveragePool", [means], vector, name="pooled")
+    image = model.conv(x, chosen[SIDE:], q, name="image", scale=1.0)
+    model.output(model.operator("Mul", [pooled, image] if swap else [image, pooled], Q(0.07, 9), name="y"),
+                 (SIDE, 16, 16))
+    path = model.save(tmp_path / "net.onnx")
+    graph = load(path)
+    values = np.arange(SIDE).reshape(16, 16)
+    x_values = np.stack([*(np.full_like(values, each) for each in range(SIDE)), *[values] * SIDE])[None]
+    compared = oracle.judge(graph, path, x_values)
+    assert compared.mismatches == dict.fromkeys(graph.tensors, 0)
+    assert isinstance(node := graph.nodes[-1], Mul) and graph.tensors[node.inputs[1]].height == 1
+
+
+def test_vector_of_other_channels(tmp_path: Path) -> None:
+    model = QdqModel()
+    x = model.input((3, 4, 4), Q(0.1, 0))
+    pooled = model.operator("GlobalAveragePool", [x], Q(0.1, 0), name="pooled")
+    wide = model.conv(pooled, np.ones((4, 3, 1, 1), np.int8), Q(0.1, 0), name="wide")
+    model.operator("Mul", [x, wide], Q(0.1, 0), name="y")
+    assert refusal(model, tmp_path) == (
+        "Mul 'y': multiplies shape (1, 3, 4, 4) and shape (1, 4, 1, 1); equal shapes are supported here, "
+        "and (1, C, 1, 1) beside an image of C channels")
+
+
+@pytest.mark.parametrize("form", [QdqModel, QOperatorModel])
 def test_forms(tmp_path: Path, form: type[QdqModel]) -> None:
     graph = pairs(form, Q(0.05, 90), Q(0.03, 10), Q(0.4, 7), tmp_path / "net.onnx")
     assert [type(node) for node in graph.nodes] == [Lookup, Mul]
@@ -93,10 +126,10 @@ def test_scales_beyond(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cycles", [400, 3_000])
 def test_hardware(tmp_path: Path, pipelined: bool, cycles: int) -> None:
     graph = load(products(tmp_path / "net.onnx"))
-    assert sum(isinstance(node, Mul) for node in graph.nodes) == 2
+    assert sum(isinstance(node, Mul) for node in graph.nodes) == 3
     layout = plan(graph, cycles=cycles, means=Means(pipelined=pipelined))
-    held = [any(layer.shortcut_rows) for layer in layout.layers.values() if layer.kind == "mul"]
-    assert any(held)
+    held = {layer.kind for layer in layout.layers.values() if any(layer.shortcut_rows)}
+    assert held >= {"mul", "gate"}
     source = graph.tensors[graph.input]
     x = np.random.default_rng(0).integers(0, 256, (2, *source.shape))
     result = verify.run(graph, layout, x, engine="amaranth")
