@@ -14,6 +14,7 @@ help:
 	@echo "make random     COUNT=... random networks with random options that no other run has drawn, or from SEED=..."
 	@echo "make bench      the standard MobileNetV2 of ../shared: simulated, and through yosys"
 	@echo "make proofs     every block and kind of layer proved to keep the rules of streams"
+	@echo "make torchvision  TORCH=... a Python with torch: networks of torchvision exported, quantised, checked and built"
 	@echo "make calibrate  fit the resource estimate to yosys, some ten minutes for each family"
 	@echo "make clean      remove what the targets made"
 
@@ -91,6 +92,13 @@ bench: $(VENV)/stamp
 .PHONY: proofs
 proofs: yosys
 	$(BIN)/python tests/prove.py
+
+# Networks of torchvision with random weights, exported by a Python that has torch: `make torchvision TORCH=...`.
+TORCH := python3
+.PHONY: torchvision
+torchvision: $(VENV)/stamp
+	$(TORCH) tests/export_torchvision.py build/torchvision
+	$(BIN)/python tests/torchvision_networks.py build/torchvision
 
 # The coefficients of the resource estimate, gen/estimate/estimate.json: `make calibrate FAMILIES="ecp5 xc7"`.
 FAMILIES := ecp5 ice40 xc7 xcup
