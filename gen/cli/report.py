@@ -167,8 +167,10 @@ def plan_table(table: PlanTable) -> Any:
             f"{row.cycles_per_row:,.0f}", f"{row.use:.0%}" if weighs else "", f"{row.busy:.0%}",
             f"{row.waits:.0%}", f"{row.state_bits:,}", f"{row.state_bound:,}", f"{row.latency:,}")
     plan, content = table.plan, table.to_json()
+    waiting = [f"{row.name} holds {row.held_rows} rows, {row.state_bits:,} bits with the vector that is made "
+               "of them" for row in table.rows if row.kind == "gate" and row.held_rows]
     return Group(
-        shown, f"cycles per frame: {plan.cycles_per_frame:,.0f}; first frame after "
+        shown, *waiting, f"cycles per frame: {plan.cycles_per_frame:,.0f}; first frame after "
         f"{plan.first_frame_latency:,} cycles; {plan.multipliers:,} multipliers in {plan.dsps:,} DSPs, "
         f"{table.use:.1%} in use{', pipelined' if plan.pipelined else ''}",
         f"binding: {table.binding.name}, busy {table.binding.busy:.0%} of the time",

@@ -33,6 +33,7 @@ class LayerRow:
     state_bits: int  # kept in rings: windows, landing rows, unfinished and finished sums, shortcuts
     window_bits: int  # those of them that are rows of a window, but for the newest, which are in use
     state_bound: int  # what any machine keeps that reads a row once: K - S rows, a row of sums, of a shortcut
+    held_rows: int  # of what waits at a join: those of a shortcut, or of a map that waits for a vector
     gathered_bits: int  # besides: beats that wait for the rest of their row, sums that are read out
     latency: int  # cycles from the first input of the network to the first beat of its output
 
@@ -86,6 +87,7 @@ def plan_table(graph: Graph, plan: Plan) -> PlanTable:
                 if planned.multipliers else 0.0,
                 busy=planned.cycles / frame, waits=plan.outputs[node.name].waits, state_bits=state.kept,
                 window_bits=state.window, state_bound=state.least,
-                gathered_bits=layer.gathers, latency=plan.outputs[node.name].first)
+                held_rows=sum(planned.shortcut_rows), gathered_bits=layer.gathers,
+                latency=plan.outputs[node.name].first)
 
     return PlanTable(plan, tuple(rows()))

@@ -11,10 +11,11 @@ from headrace.gen.ir.means import Means
 from headrace.gen.kinds import elaborate
 from headrace.gen.numerics import constants
 from headrace.gen.planning.planner import plan
+from headrace.gen.planning.table import plan_table
 from headrace.sim import oracle, verify
 from onnx_models import Q, QdqModel, refusal
 from qoperator_models import QOperatorModel
-from small_models import products
+from small_models import SHAPE, products
 
 SIDE = 256
 
@@ -130,6 +131,10 @@ def test_hardware(tmp_path: Path, pipelined: bool, cycles: int) -> None:
     layout = plan(graph, cycles=cycles, means=Means(pipelined=pipelined))
     held = {layer.kind for layer in layout.layers.values() if any(layer.shortcut_rows)}
     assert held >= {"mul", "gate"}
+    gate = next(row for row in plan_table(graph, layout).rows if row.kind == "gate")
+    height, row, vector = SHAPE[1], 4 * SHAPE[2] * 8, 4 * 8
+    assert gate.held_rows > height and gate.state_bits == gate.held_rows * row + vector
+    assert gate.state_bound == height * row + vector
     source = graph.tensors[graph.input]
     x = np.random.default_rng(0).integers(0, 256, (2, *source.shape))
     result = verify.run(graph, layout, x, engine="amaranth")
