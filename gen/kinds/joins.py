@@ -41,6 +41,11 @@ class Join(Kind[N]):
         return [(np.arange(height)[:, None] * row + np.arange(start, start + count)).ravel()
                 for start, count in zip(starts, beats, strict=True)]
 
+    def held(self, place: Place[N]) -> tuple[int, ...]:
+        """Return the rows to hold of each input: without which it hangs, and that come while gates wait."""
+        return tuple(rows and rows + late_rows(place, name)
+                     for rows, name in zip(place.held, place.node.inputs, strict=True))
+
     def needs(self, node: N, graph: Graph, inputs: Sequence[Needs], held: tuple[int, ...],
               fold: int) -> Needs:
         early = [index for index, rows in enumerate(held) if rows]
@@ -65,11 +70,11 @@ class Elementwise(Join[N]):
     def options(self, place: Place[N]) -> Iterator[Option]:
         y, budget = place.y, place.budget
         row = y.channels * place.fold  # beats
-        longest = BIT_BY_BIT if place.means.addressed else SLOWEST
+        longest, held = BIT_BY_BIT if place.means.addressed else SLOWEST, self.held(place)
         for steps in range(1, max(2, min(budget // y.height // row, longest) + 1)):
             pace = tuple(max(time, row * steps) for time in self.pace(place))
             spread = max(place.spread, row * steps)
-            yield place.option(self.name, pace, steps, spread=spread, shortcut_rows=place.held,
+            yield place.option(self.name, pace, steps, spread=spread, shortcut_rows=held,
                                fold=place.fold, delay=spread)
 
 
@@ -111,14 +116,14 @@ class GateKind(Elementwise[Mul]):
     def pace(self, place: Place[Mul]) -> Pace:
         return place.pace
 
-    def options(self, place: Place[Mul]) -> Iterator[Option]:
-        """As of any elementwise layer; its rows wait for the vector, and others come meanwhile."""
-        waits = sum(each.delay for each in branch(place.node, place.graph, place.made))
+    def held(self, place: Place[Mul]) -> tuple[int, ...]:
         rows, other = place.held
-        if rows:
-            rows += 1 + -(-waits * place.y.height // max(sum(place.pace), place.budget))
-        for option in super().options(replace(place, held=(rows, other))):
-            yield replace(option, delay=sum(place.pace))
+        waits = sum(each.delay for each in branch(place.node, place.graph, place.made))
+        return rows and rows + 1 + -(-waits * place.y.height // max(sum(place.pace), place.budget)), other
+
+    def options(self, place: Place[Mul]) -> Iterator[Option]:
+        """As of any elementwise layer, whose rows wait for the vector."""
+        return (replace(option, delay=sum(place.pace)) for option in super().options(place))
 
     def make(self, site: Site[Mul], plan: LayerPlan) -> Layer:
         return gate.Gate(**_multiplied(site, plan))
@@ -153,11 +158,31 @@ class ConcatKind(Join[Concat]):
 
     def options(self, place: Place[Concat]) -> Iterator[Option]:
         row = place.y.channels * place.fold
-        yield place.option(self.name, at_least(row, max(place.paces, key=sum)),
-                           spread=max(place.spread, row), shortcut_rows=place.held, fold=place.fold)
+        yield place.option(self.name, at_least(row, max(place.paces, key=sum)), fold=place.fold,
+                           spread=max(place.spread, row), shortcut_rows=self.held(place))
 
     def make(self, site: Site[Concat], plan: LayerPlan) -> Layer:
         return concat.Concat(inputs=site.inputs, rows=plan.shortcut_rows)
+
+
+def late_rows(place: Place[N], early: str) -> int:
+    """Return how many rows of an operand come while gates on the way to the others wait for their vectors."""
+    gates = {name for name, option in place.made.items() if option.layer.kind == GateKind.name}
+    if not gates:
+        return 0
+
+    def before(*names: str) -> set[str]:
+        found = {*names}
+        for node in reversed(place.graph.nodes):
+            if node.output in found:
+                found.update(node.inputs)
+        return found
+
+    rows = 0
+    for name in gates & before(*place.node.inputs) - before(early):
+        held, height = place.made[name].layer.shortcut_rows[0], place.graph.tensors[name].height
+        rows += -(-(1 + held - height) * place.y.height // height) if held else 0
+    return rows
 
 
 def steps(needs: Sequence[Needs], turns: Sequence[Turns], held: Container[int]) -> npt.NDArray[np.int64]:

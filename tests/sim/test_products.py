@@ -15,6 +15,7 @@ from headrace.gen.planning.table import plan_table
 from headrace.sim import oracle, verify
 from onnx_models import Q, QdqModel, refusal
 from qoperator_models import QOperatorModel
+from small_graphs import Network
 from small_models import SHAPE, products
 
 SIDE = 256
@@ -142,3 +143,17 @@ def test_hardware(tmp_path: Path, pipelined: bool, cycles: int) -> None:
     timing = cycle_model.predict(elaborate.network(graph, layout), len(x))
     for name, predicted in timing.cycles.items():
         assert predicted == result.beats[name].cycle.tolist(), name
+
+
+@pytest.mark.parametrize("cycles", [300, 2_000])
+def test_gate_within_residual_keeps_pace(cycles: int) -> None:
+    """What waits for the vector, and what waits for that, is held without holding up the next frame."""
+    net = Network((3, 8, 4))
+    x = net.conv("x", 8, 3)
+    inner = net.conv(x, 8, 3, depthwise=True)
+    vector = net.conv(net.conv(net.average(inner), 2), 8)
+    net.conv(net.add(net.conv(net.mul(inner, vector), 8), x), 4)
+    graph = net.graph()
+    layout = plan(graph, cycles=cycles)
+    busiest = max(layer.cycles for layer in layout.layers.values())
+    assert layout.cycles_per_frame <= min(cycles, 1.05 * busiest)
