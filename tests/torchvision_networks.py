@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import track
 
 SIMULATED = "mobilenet_v3_small"
-CYCLES = "16384"
 
 
 def headrace(command: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -25,9 +24,9 @@ def attempts(folder: Path, name: str) -> list[tuple[str, str, bool]]:
     commands: list[tuple[str, list[object]]] = [
         ("quantize", [folder / f"{name}.onnx", "--calibration", images, "-o", quantised]),
         ("check", [quantised, "--inputs", images, "--frames", 2]),
-        ("build", [quantised, "--cycles", CYCLES, "-o", folder / name])]
+        ("build", [quantised, "-o", folder / name])]
     if name == SIMULATED:
-        commands.append(("sim", [quantised, "--cycles", CYCLES, "--inputs", images, "--frames", 1]))
+        commands.append(("sim", [quantised, "--inputs", images, "--frames", 1]))
     found = []
     for command, arguments in commands:
         made = headrace(command, *arguments)
