@@ -64,6 +64,7 @@ class Network:
     zero_point: int
     layers: tuple[Layer, ...]
     seed: int  # of weights, biases and scales
+    rows: bool = False  # the file has rows (N, C, W) for images of height 1
 
     @property
     def signed(self) -> bool:
@@ -77,10 +78,12 @@ class Network:
 @st.composite
 def networks(draw: Draw) -> Network:
     """Draw a network of two to five layers that is small enough to simulate."""
-    shape: Shape = draw(st.tuples(st.integers(1, 4), SIDES, SIDES))
+    rows = draw(st.sampled_from((False,) * 7 + (True,)))
+    shape: Shape = draw(st.tuples(st.integers(1, 4), st.just(1) if rows else SIDES, SIDES))
     first, layers = shape, []
     for _ in range(draw(st.integers(2, 5))):
         layer = draw(_layer(shape, vector=any(each.kind == "gemm" for each in layers)))
+        layer = _row(layer) if rows else layer
         layers.append(layer)
         shape = layer.output(shape)
         if layer.kind == "gemm" and draw(st.booleans()):
@@ -89,7 +92,14 @@ def networks(draw: Draw) -> Network:
     real |= operators and all(layer.kind in ("max", "resize") for layer in layers)  # or nothing has a scale
     form = draw(st.sampled_from(("S8S8", "U8U8", "U8S8")))
     return Network(form, operators, real, draw(st.booleans()), first, draw(ZERO_POINTS), tuple(layers),
-                   draw(st.integers(0, 1 << 16)))
+                   draw(st.integers(0, 1 << 16)), rows)
+
+
+def _row(layer: Layer) -> Layer:
+    """Return a layer of an image of height 1 as one of a row."""
+    return replace(layer, kernel=(1, layer.kernel[1]), stride=(1, layer.stride[1]),
+                   pads=(0, layer.pads[1], 0, layer.pads[3]), factors=(1, layer.factors[1]),
+                   bodies=tuple(tuple(map(_row, body)) for body in layer.bodies))
 
 
 @st.composite

@@ -12,7 +12,7 @@ from headrace.gen.importer.convolution import conv, gemm
 from headrace.gen.importer.pointwise import clip, function, is_single, leaky_relu, relu
 from headrace.gen.importer.resize import resize
 from headrace.gen.importer.source.functions import FUNCTIONS
-from headrace.gen.importer.source.node import OnnxNode, Shape, describe, window
+from headrace.gen.importer.source.node import OnnxNode, Shape, check_image, describe, like, window
 from headrace.gen.importer.values import (
     Activation,
     Arguments,
@@ -107,24 +107,24 @@ def pool(node: OnnxNode, args: Arguments, *, kind: Literal["max", "average"]) ->
         raise node.error(f"pads {list(moves.pads)} are not smaller than the kernel "
                          f"{list(moves.kernel)}")
 
-    shape = x.shape[0], *moves.output_size(*x.shape[1:])
+    image = x.shape[0], *moves.output_size(*x.tensor.shape[1:])
+    shape = like(x.shape, image)
     if kind == "max":
-        return Movement(node, shape, shape, (x,), lambda inputs, y, lo, hi: Pool(
+        return Movement(node, shape, image, (x,), lambda inputs, y, lo, hi: Pool(
             "", (inputs[0],), y, kind=kind, window=moves, lo=lo, hi=hi))
 
     def make(y: Tensor, lo: int, hi: int) -> Node:
         _check_mean(node, x.tensor.quantisation.scale, moves.taps)
         return Pool("", (x.tensor.name,), y.name, kind=kind, window=moves, lo=lo, hi=hi)
 
-    return Result(node, shape, shape, make)
+    return Result(node, shape, image, make)
 
 
 def global_average_pool(node: OnnxNode, args: Arguments) -> Result:
     node.expect_inputs(1, 1)
     node.finish()
     x = activation(node, args, 0)
-    if len(x.shape) != 3:
-        raise node.error(f"reads {describe(x.shape)}; an image (1, C, H, W) is supported")
+    check_image(node, x.shape)
 
     def make(y: Tensor, lo: int, hi: int) -> Node:
         with np.errstate(over="ignore", under="ignore", divide="ignore"):
@@ -133,8 +133,8 @@ def global_average_pool(node: OnnxNode, args: Arguments) -> Result:
         check_multiplier(node, np.array(multiplier))
         return GlobalAveragePool("", (x.tensor.name,), y.name, multiplier=multiplier, lo=lo, hi=hi)
 
-    shape = x.shape[0], 1, 1
-    return Result(node, shape, shape, make)
+    image = x.shape[0], 1, 1
+    return Result(node, like(x.shape, image), image, make)
 
 
 def _check_mean(node: OnnxNode, scale: float, count: int) -> None:
@@ -221,7 +221,8 @@ def _moved(node: OnnxNode, args: Arguments) -> Moved:
 
 def _flattened(node: OnnxNode, x: Moved, dims: Shape) -> Moved:
     image = x.image if isinstance(x, GraphInput) else x.tensor.shape
-    if dims not in ((1, prod(x.shape)), (1, *x.shape), (1, *image)):
+    row = (1, image[0], image[2]) if image[1] == 1 else (1, *image)
+    if dims not in ((1, prod(x.shape)), (1, *x.shape), (1, *image), row):
         raise node.error(f"turns {describe(x.shape)} into {list(dims)}; "
                          f"a vector [1, {prod(x.shape)}] is supported")
     return replace(x, shape=dims[1:])

@@ -170,10 +170,10 @@ class _Expansion:
             raise node.error("its weights are not quantised; a constant behind a Quant is supported")
         if weight.bits > 8:
             raise node.error(f"weights of {weight.bits} bits are not supported; 2 to 8 are")
-        rank = 4 if node.operator == "Conv" else 2
-        if weight.integers.ndim != rank or not weight.integers.size:
+        rank, ranks = weight.integers.ndim, (3, 4) if node.operator == "Conv" else (2,)
+        if rank not in ranks or not weight.integers.size:
             raise node.error(f"weights of shape {list(weight.integers.shape)} are not supported; "
-                             f"{rank} dimensions, none of them 0, are")
+                             f"{' or '.join(map(str, ranks))} dimensions, none of them 0, are")
         rows = node.operator == "Conv" or node.integer("transB", 0)
         axes = tuple(range(rank)) if rows else (1, 0)
         weight = weight.transpose(axes)  # outputs first
