@@ -44,7 +44,8 @@ _OPSET = 13  # DequantizeLinear per channel
 
 # What is computed with integers; what ends a network (Softmax, ...) stays real.
 _QUANTISED = ["Add", "AveragePool", "Clip", "Concat", "Conv", "Flatten", "Gemm", "GlobalAveragePool",
-              "MatMul", "MaxPool", "Pad", "ReduceMean", "Relu", "Reshape", "Resize", "Squeeze", "Transpose"]
+              "GlobalMaxPool", "MatMul", "MaxPool", "Pad", "ReduceMean", "Relu", "Reshape", "Resize",
+              "Squeeze", "Transpose"]
 
 # What the tools raise for models that they cannot handle.
 _FAILURES = (*ERRORS, ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError,

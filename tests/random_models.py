@@ -71,11 +71,13 @@ class _Builder:
         match layer.kind:
             case "dense" | "depthwise" | "gemm":
                 return self.conv(layer, x, shape, name)
-            case "max" if self.bare(layer):
+            case "max" | "global max":
+                operator = "MaxPool" if layer.kind == "max" else "GlobalMaxPool"
+                options = window | dict(ceil_mode=int(layer.ceiling)) if layer.kind == "max" else {}
+                if not self.bare(layer):
+                    return self.model.operator(operator, [x], q, name=name, **options)
                 self.model.quantisations[name] = q  # what follows reads it unquantised
-                return self.model.node("MaxPool", [x], name, **window)
-            case "max":
-                return self.model.operator("MaxPool", [x], q, name=name, **window)
+                return self.model.node(operator, [x], name, **options)
             case "average":
                 return self.model.operator("AveragePool", [x], made, name=name, count_include_pad=1, **window)
             case "global":

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
-Kind = Literal["dense", "depthwise", "max", "average", "global", "gemm", "residual", "product", "concat",
-               "resize", "leaky", "requantise"]
+Kind = Literal["dense", "depthwise", "max", "average", "global", "global max", "gemm", "residual", "product",
+               "concat", "resize", "leaky", "requantise"]
 Form = Literal["U8U8", "U8S8", "S8S8"]  # of activations and weights
 
 MAX_KERNEL, MAX_SIDE = 7, 40
@@ -35,6 +35,7 @@ class Layer:
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    ceiling: bool = False  # of a maximum: places of the window beyond the last whole one count
     factors: Pair = (1, 1)  # of a resize
     weight_bits: int = 8
     per_channel: bool = False
@@ -45,13 +46,18 @@ class Layer:
     bodies: "tuple[tuple[Layer, ...], ...]" = ()
 
     def output(self, shape: Shape) -> Shape:
-        if self.kind in ("global", "gemm"):
+        if self.kind in ("global", "global max", "gemm"):
             return self.outputs, 1, 1
-        sides = [((side + before + after - taps) // step + 1) * factor
+        sides = [((side + before + after - taps + self.ceiling * (step - 1)) // step + 1) * factor
                  for side, before, after, taps, step, factor in zip(
                      shape[1:], self.pads[:2], self.pads[2:], self.kernel, self.stride, self.factors,
                      strict=True)]
         return self.outputs, sides[0], sides[1]
+
+    def begins_inside(self, shape: Shape) -> bool:
+        """Whether the last place of the window does: ONNX's shape inference fails to leave out others."""
+        return all((places - 1) * step < side + before for places, step, side, before in zip(
+            self.output(shape)[1:], self.stride, shape[1:], self.pads[:2], strict=True))
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,8 @@ def _layer(draw: Draw, shape: Shape, vector: bool) -> Layer:
         kinds: tuple[Kind, ...] = ("gemm", "leaky", "requantise")
     else:
         kinds = ("dense", "dense", "depthwise", "depthwise", "residual", "residual", "product", "concat",
-                 "max", "average", "resize", "leaky", "requantise", "global", "gemm")
+                 "max", "average", "resize", "leaky", "requantise", "global", "global max",
+                 "gemm")
     kind = draw(st.sampled_from(kinds))
     if kind not in ("residual", "product", "concat"):
         return draw(_operator(kind, shape))
@@ -151,6 +158,9 @@ def _operator(draw: Draw, kind: Kind, shape: Shape, outputs: int = 0, same: bool
         return replace(layer, factors=tuple(draw(st.sampled_from(factors)) for factors in fit))
     if kind in ("dense", "depthwise", "max", "average"):
         layer = replace(layer, **draw(_window(shape, same)))
+    if kind == "max" and not same and draw(st.booleans()):
+        ceiled = replace(layer, ceiling=True)
+        layer = ceiled if ceiled.begins_inside(shape) else layer
     if kind not in ("dense", "depthwise", "gemm"):
         return layer
     taps = shape[1] * shape[2] if kind == "gemm" else layer.kernel[0] * layer.kernel[1]

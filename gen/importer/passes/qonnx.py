@@ -18,7 +18,8 @@ from headrace.gen.importer.source.node import OnnxNode
 _OPSET = 13  # DequantizeLinear per channel
 _IR_VERSION = 8
 _LINEAR = ("Conv", "Gemm", "MatMul")
-_SAME_QUANTISATION = ("Flatten", "Identity", "MaxPool", "Relu", "Reshape", "Squeeze", "Transpose")
+_SAME_QUANTISATION = ("Flatten", "GlobalMaxPool", "Identity", "MaxPool", "Relu", "Reshape", "Squeeze",
+                      "Transpose")
 
 
 def expand(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
