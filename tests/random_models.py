@@ -52,7 +52,7 @@ class _Builder:
 
     def window(self, layer: Layer) -> dict[str, Any]:
         """Attributes, but for the size of the kernel."""
-        return dict(strides=self.sides(layer.stride),
+        return dict(strides=self.sides(layer.stride), dilations=self.sides(layer.dilation),
                     pads=self.sides(layer.pads[:2]) + self.sides(layer.pads[2:]))
 
     def q(self, scale: float, layer: Layer | Network) -> Q:
@@ -68,6 +68,8 @@ class _Builder:
         name, q = f"l{self.count}", self.model.quantisations[x]
         made = q if layer.keep else self.q(self.scale(q.scale), layer)
         window = dict(kernel_shape=self.sides(layer.kernel), **self.window(layer))
+        if layer.kind == "average":
+            del window["dilations"]
         match layer.kind:
             case "dense" | "depthwise" | "gemm":
                 return self.conv(layer, x, shape, name)

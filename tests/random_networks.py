@@ -14,6 +14,7 @@ Kind = Literal["dense", "depthwise", "max", "average", "global", "global max", "
 Form = Literal["U8U8", "U8S8", "S8S8"]  # of activations and weights
 
 MAX_KERNEL, MAX_SIDE = 7, 40
+MAX_DILATED = 4  # taps along a side
 MAX_CHANNELS = 12
 MAX_WORK = 400_000  # multiplications of a layer per frame
 MAX_BEATS = 600  # of a tensor, whole rows
@@ -35,6 +36,7 @@ class Layer:
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
     ceiling: bool = False  # of a maximum: places of the window beyond the last whole one count
     factors: Pair = (1, 1)  # of a resize
     weight_bits: int = 8
@@ -48,9 +50,10 @@ class Layer:
     def output(self, shape: Shape) -> Shape:
         if self.kind in ("global", "global max", "gemm"):
             return self.outputs, 1, 1
-        sides = [((side + before + after - taps + self.ceiling * (step - 1)) // step + 1) * factor
-                 for side, before, after, taps, step, factor in zip(
-                     shape[1:], self.pads[:2], self.pads[2:], self.kernel, self.stride, self.factors,
+        spans = [(taps - 1) * apart + 1 for taps, apart in zip(self.kernel, self.dilation, strict=True)]
+        sides = [((side + before + after - span + self.ceiling * (step - 1)) // step + 1) * factor
+                 for side, before, after, span, step, factor in zip(
+                     shape[1:], self.pads[:2], self.pads[2:], spans, self.stride, self.factors,
                      strict=True)]
         return self.outputs, sides[0], sides[1]
 
@@ -104,6 +107,7 @@ def networks(draw: Draw) -> Network:
 def _row(layer: Layer) -> Layer:
     """Return a layer of an image of height 1 as one of a row."""
     return replace(layer, kernel=(1, layer.kernel[1]), stride=(1, layer.stride[1]),
+                   dilation=(1, layer.dilation[1]),
                    pads=(0, layer.pads[1], 0, layer.pads[3]), factors=(1, layer.factors[1]),
                    bodies=tuple(tuple(map(_row, body)) for body in layer.bodies))
 
@@ -157,7 +161,7 @@ def _operator(draw: Draw, kind: Kind, shape: Shape, outputs: int = 0, same: bool
         fit = [[factor for factor in (1, 2, 3) if side * factor <= MAX_SIDE] for side in sides]
         return replace(layer, factors=tuple(draw(st.sampled_from(factors)) for factors in fit))
     if kind in ("dense", "depthwise", "max", "average"):
-        layer = replace(layer, **draw(_window(shape, same)))
+        layer = replace(layer, **draw(_window(kind, shape, same)))
     if kind == "max" and not same and draw(st.booleans()):
         ceiled = replace(layer, ceiling=True)
         layer = ceiled if ceiled.begins_inside(shape) else layer
@@ -176,23 +180,30 @@ def _operator(draw: Draw, kind: Kind, shape: Shape, outputs: int = 0, same: bool
 
 
 @st.composite
-def _window(draw: Draw, shape: Shape, same: bool) -> dict[str, Any]:
+def _window(draw: Draw, kind: Kind, shape: Shape, same: bool) -> dict[str, Any]:
     """Draw kernel, stride and pads, each side by itself, with outputs of 1 to :data:`MAX_SIDE` pixels."""
-    kernel, stride, before, after = [], [], [], []
+    kernel, stride, before, after, dilation = [], [], [], [], []
+    dilated = kind in ("dense", "depthwise") or kind == "max" and not same
     for side in shape[1:]:
         taps = draw(st.integers(1, MAX_KERNEL))
+        apart = draw(st.sampled_from((1, 1, 1, 2, 3))) if dilated and taps <= MAX_DILATED else 1
+        if (taps - 1) * apart >= side:  # where it reaches beyond the image, its taps might not
+            apart = 1
+        span = (taps - 1) * apart + 1
+        most = (taps if kind == "max" else span) - 1  # pixels of padding
         if same:
-            start = draw(st.integers(0, taps - 1))
-            end, step = taps - 1 - start, 1
+            start = draw(st.integers(0, span - 1))
+            end, step = span - 1 - start, 1
         else:
-            start, end = draw(st.integers(0, taps - 1)), draw(st.integers(0, taps - 1))
-            if side + start + end < taps:  # then it all fits once
-                start, end = taps // 2, taps - 1 - taps // 2
-            step = draw(st.one_of(st.integers(1, 2), st.integers(1, taps + 2)))
-            if side + start + end - taps >= MAX_SIDE:
+            start, end = draw(st.integers(0, most)), draw(st.integers(0, most))
+            if side + start + end < span:  # then it all fits once
+                start, end = span // 2, span - 1 - span // 2
+            step = draw(st.one_of(st.integers(1, 2), st.integers(1, span + 2)))
+            if side + start + end - span >= MAX_SIDE:
                 start = end = 0
+        dilation.append(apart)
         kernel.append(taps)
         stride.append(step)
         before.append(start)
         after.append(end)
-    return dict(kernel=tuple(kernel), stride=tuple(stride), pads=(*before, *after))
+    return dict(kernel=tuple(kernel), stride=tuple(stride), pads=(*before, *after), dilation=tuple(dilation))

@@ -34,7 +34,7 @@ def conv(node: OnnxNode, args: Arguments) -> Result:
     if groups < 1 or depth * groups != channels or outputs % groups:
         raise node.error(f"weights {list(weight.integers.shape)} and group {groups} "
                          f"do not fit {channels} input channels")
-    integers: npt.NDArray[np.integer] = weight.integers.reshape(outputs, depth, *moves.kernel)
+    integers: npt.NDArray[np.integer] = weight.integers.reshape(outputs, depth, -1, kernel[-1])
     if 1 < groups < channels:
         integers, groups = _dense(node, integers, groups), 1
     result = _convolution(node, args, x, integers, weight.scale, moves, groups)

@@ -16,11 +16,16 @@ def pool(node: OnnxNode, args: Arguments, *, kind: Literal["max", "average"]) ->
     node.expect_inputs(1, 1)
     x = activation(node, args, 0)
     moves = window(node, x.shape)
-    if any(pad >= side for pad, side in zip(moves.pads, moves.kernel * 2, strict=True)):
-        raise node.error(f"pads {list(moves.pads)} are not smaller than the kernel "
-                         f"{list(moves.kernel)}")
+    taps = len(moves.tap_rows), len(moves.tap_columns)
+    if any(pad >= count for pad, count in zip(moves.pads, taps * 2, strict=True)):
+        raise node.error(f"pads {list(moves.pads)} are not smaller than the kernel {list(taps)}")
+    if kind == "average" and moves.dilation != (1, 1):
+        raise node.error(f"dilations {list(moves.dilation)} are not supported; [1, 1] is")
     ceiling = node.integer("ceil_mode", 0)
     whole = _rounded_up(moves, x.tensor) if ceiling else moves
+    if not _sees(whole, x.tensor):
+        raise node.error(f"dilations {list(moves.dilation)} let a window see nothing but padding; windows "
+                         "that all see the image are supported")
     if kind == "max":
         node.only("storage_order", 0, 0)
         node.finish()
@@ -51,6 +56,13 @@ def _rounded_up(moves: Window, x: Tensor) -> Window:
             last -= step
         ends[axis] = max(ends[axis], last + taps - side - start)
     return replace(moves, pads=(top, left, ends[0], ends[1]))
+
+
+def _sees(moves: Window, x: Tensor) -> bool:
+    """Whether every place of a window has a tap in the image."""
+    rows, _ = moves.output_size(x.height, x.width)
+    return (all(any(moves.seen(moves.inside(moves.first_row(row), x.height))) for row in range(rows))
+            and all(set(taps) != {None} for taps in moves.columns(x.width)))
 
 
 def _maximum(node: OnnxNode, x: Activation, moves: Window) -> Movement:

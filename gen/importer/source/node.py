@@ -98,27 +98,32 @@ def window(node: OnnxNode, image: Shape, *, kernel: Shape | None = None) -> Wind
     if kernel is not None and taps != kernel:
         raise node.error(f"kernel_shape {list(taps)} but weights of {list(kernel)}")
     strides = node.integers("strides", once)
-    if (dilations := node.integers("dilations", once)) != once:
-        raise node.error(f"dilations {list(dilations)} are not supported; {list(once)} is")
+    dilations = node.integers("dilations", once)
     pads = node.integers("pads", (0, 0) * len(once))
-    for name, values, least in (("kernel_shape", taps, 1), ("strides", strides, 1), ("pads", pads, 0)):
+    for name, values, least in (("kernel_shape", taps, 1), ("strides", strides, 1),
+                                ("dilations", dilations, 1), ("pads", pads, 0)):
         if not all(least <= value <= MAX_KERNEL for value in values):
             raise node.error(
                 f"{name} {list(values)} is not supported; {least} to {MAX_KERNEL} is")
+    spans = tuple((count - 1) * dilation + 1 for count, dilation in zip(taps, dilations, strict=True))
+    if max(spans) > MAX_KERNEL:
+        raise node.error(f"kernel_shape {list(taps)} with dilations {list(dilations)} is not supported; "
+                         f"{MAX_KERNEL} from the first to the last is")
     match node.text("auto_pad", "NOTSET"):
         case "NOTSET":
             pass
         case "VALID":
             pads = (0, 0) * len(once)
         case "SAME_UPPER" | "SAME_LOWER" as mode:
-            pads = _same_pads(image[1:], taps, strides, lower=mode == "SAME_LOWER")
+            pads = _same_pads(image[1:], spans, strides, lower=mode == "SAME_LOWER")
         case mode:
             raise node.error(f"auto_pad {quote(mode)} is not supported; "
                              "NOTSET, VALID, SAME_UPPER and SAME_LOWER are")
     before, after = _two(pads[:len(once)], 0), _two(pads[len(once):], 0)
-    result = Window(kernel=_two(taps), stride=_two(strides), pads=(*before, *after))
+    apart = tuple(dilation if count > 1 else 1 for count, dilation in zip(taps, dilations, strict=True))
+    result = Window(kernel=_two(spans), stride=_two(strides), pads=(*before, *after), dilation=_two(apart))
     if min(result.output_size(*_two(image[1:]))) < 1:
-        raise node.error(f"kernel {list(taps)} does not fit into {describe(image)}")
+        raise node.error(f"kernel {list(spans)} does not fit into {describe(image)}")
     return result
 
 

@@ -134,7 +134,7 @@ def test_open_width_and_arrays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("attributes", "expected"), [
     ({"strides": [2, 2]}, "Conv 'y': strides [2, 2] is not supported; 1 numbers are"),
     ({"kernel_shape": [5]}, "Conv 'y': kernel_shape [5] but weights of [3]"),
-    ({"dilations": [2]}, "Conv 'y': dilations [2] are not supported; [1] is")])
+    ({"dilations": [0]}, "Conv 'y': dilations [0] is not supported; 1 to 512 is")])
 def test_refused(tmp_path: Path, attributes: dict[str, Any], expected: str) -> None:
     model = QdqModel()
     conv(model, model.input((CHANNELS, WIDTH), X), True, **attributes)
