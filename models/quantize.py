@@ -44,8 +44,8 @@ _OPSET = 13  # DequantizeLinear per channel
 
 # What is computed with integers; what ends a network (Softmax, ...) stays real.
 _QUANTISED = ["Add", "AveragePool", "Clip", "Concat", "Conv", "Flatten", "Gemm", "GlobalAveragePool",
-              "MatMul", "MaxPool", "Mul", "Pad", "ReduceMean", "Relu", "Reshape", "Resize", "Squeeze",
-              "Transpose"]
+              "GlobalMaxPool", "MatMul", "MaxPool", "Mul", "Pad", "ReduceMean", "Relu", "Reshape", "Resize",
+              "Squeeze", "Transpose"]
 
 # What the tools raise for models that they cannot handle.
 _FAILURES = (*ERRORS, ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError,
@@ -110,9 +110,8 @@ class FloatModel:
         (source,) = (value for value in self.proto.graph.input if value.name not in constants)
         found = [int(dim.dim_value) for dim in source.type.tensor_type.shape.dim]
         if len(found) not in sizes.RANKS or min(found) < 1:
-            row = "; a row is an image of height 1: export the network with that" if len(found) == 3 else ""
             raise HeadraceError(f"{where} has shape {sizes.describe(source)}; "
-                                f"four or two sizes are supported{row}")
+                                "four, three or two sizes are supported")
         if len(outputs := self.proto.graph.output) != 1:
             names = ", ".join(quote(value.name) for value in outputs[:9])
             raise HeadraceError(f"{path}: {len(outputs)} graph outputs ({names}); networks with one are "

@@ -57,11 +57,11 @@ def load(paths: Iterable[str | PathLike[str]], shape: tuple[int, ...], *, limit:
         return _image(path) if values is None else _real(values, shape, path)[:most]
 
     def _image(path: Path) -> Samples:
-        channels, height, width = (*shape[-1:], *shape[:2]) if last else (*shape, 0, 0, 0)[:3]
+        channels, height, width = (*shape[-1:], *shape[:2]) if last else (*shape, 0, 0)[:3]
         if len({1, channels, len(preprocessing.mean)}) > 2 or len({1, channels, len(preprocessing.std)}) > 2:
             raise HeadraceError(f"{len(preprocessing.mean)} means and {len(preprocessing.std)} standard "
                                 f"deviations for images of {channels} channels")
-        pixels = inputs.pixels(path, channels, height, width)
+        pixels = inputs.pixels(path, channels, height, width) if len(shape) == 3 else None
         if pixels is None:
             raise HeadraceError(f"{path}: an image cannot be the network's input of shape "
                                 f"{shape}; .npz and .npy are supported")

@@ -41,7 +41,8 @@ def load(paths: Iterable[str | PathLike[str]], graph: Graph) -> Activations:
     ``.npz``
         The array ``x``, or the only array.
     ``.npy``
-        An array of shape (N, C, H, W) or (C, H, W); of (N, C) or (C) for networks that take vectors.
+        An array of shape (N, C, H, W) or (C, H, W); of (N, C, W) or (C, W) for networks that take rows, of
+        (N, C) or (C) for those that take vectors.
         Integers are taken as they are; real numbers go through the model's QuantizeLinear.
     anything else
         An image, for networks of 1 (grey) or 3 (RGB) channels. One of the right size is taken as it
@@ -151,8 +152,9 @@ def _npy(file: IO[bytes], size: int, path: Path) -> npt.NDArray[np.generic]:
 
 
 def _integers(array: npt.NDArray[np.generic], target: Tensor, path: Path) -> Activations:
-    shapes = [target.shape] if (target.height, target.width) != (1, 1) else [
-        target.shape, target.shape[:1]]
+    shapes: list[tuple[int, ...]] = [target.shape]
+    if target.height == 1:  # a row or a vector
+        shapes.append((target.channels, target.width) if target.width > 1 else target.shape[:1])
     if array.shape in shapes:
         array = array[None]
     elif array.shape[1:] not in shapes and array.shape[-3:] == (*target.shape[1:], target.channels):

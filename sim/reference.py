@@ -158,10 +158,10 @@ def accumulate(node: Conv, x: Activations, zero_point: int) -> npt.NDArray[np.fl
 
 
 def taps(x: npt.NDArray[Number], window: Window, *, outside: int) -> Iterator[npt.NDArray[Number]]:
-    """For each position in the kernel, row by row, the image that it sees under the moving window."""
+    """For each tap of the kernel, row by row, the image that it sees under the moving window."""
     top, left, bottom, right = window.pads
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=outside)
     height, width = window.output_size(*x.shape[2:])
-    for row, column in product(range(window.kernel[0]), range(window.kernel[1])):
+    for row, column in product(window.tap_rows, window.tap_columns):
         yield padded[:, :, row::window.stride[0], column::window.stride[1]][
             :, :, :height, :width]

@@ -31,7 +31,7 @@ class _Builder:
     def build(self) -> QdqModel:
         network, shape = self.network, self.network.shape
         q = self.q(0.02, network)
-        x = self.model.input(shape, q, real=network.real)
+        x = self.model.input(self.sides(shape), q, real=network.real)
         if not network.operators and network.layers[0].kind == "gemm" and self.forms.random() < 0.7:
             del self.model.nodes[:]  # the vector is made before it is quantised
             flat = self.model.node("Flatten", ["x"], "x_flat")
@@ -40,11 +40,20 @@ class _Builder:
             x = self.layer(layer, x, shape)
             shape = layer.output(shape)
         vector = any(layer.kind == "gemm" for layer in network.layers)
-        self.model.output(x, shape[:1] if vector else shape)
+        self.model.output(x, shape[:1] if vector else self.sides(shape))
         if self.forms.random() < 0.5:
             for value in (*self.model.inputs, *self.model.outputs):
                 value.type.tensor_type.shape.dim[0].dim_param = "batch"
         return self.model
+
+    def sides(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What ends with something vertical and something horizontal, as a file with rows has it."""
+        return (*shape[:-2], shape[-1]) if self.network.rows else shape
+
+    def window(self, layer: Layer) -> dict[str, Any]:
+        """Attributes, but for the size of the kernel."""
+        return dict(strides=self.sides(layer.stride), dilations=self.sides(layer.dilation),
+                    pads=self.sides(layer.pads[:2]) + self.sides(layer.pads[2:]))
 
     def q(self, scale: float, layer: Layer | Network) -> Q:
         dtype = self.forms.choice((np.int8, np.uint8)) if self.mixed else self.network.dtype
@@ -58,15 +67,19 @@ class _Builder:
         self.count += 1
         name, q = f"l{self.count}", self.model.quantisations[x]
         made = q if layer.keep else self.q(self.scale(q.scale), layer)
-        window = dict(kernel_shape=layer.kernel, strides=layer.stride, pads=layer.pads)
+        window = dict(kernel_shape=self.sides(layer.kernel), **self.window(layer))
+        if layer.kind == "average":
+            del window["dilations"]
         match layer.kind:
             case "dense" | "depthwise" | "gemm":
                 return self.conv(layer, x, shape, name)
-            case "max" if self.bare(layer):
+            case "max" | "global max":
+                operator = "MaxPool" if layer.kind == "max" else "GlobalMaxPool"
+                options = window | dict(ceil_mode=int(layer.ceiling)) if layer.kind == "max" else {}
+                if not self.bare(layer):
+                    return self.model.operator(operator, [x], q, name=name, **options)
                 self.model.quantisations[name] = q  # what follows reads it unquantised
-                return self.model.node("MaxPool", [x], name, **window)
-            case "max":
-                return self.model.operator("MaxPool", [x], q, name=name, **window)
+                return self.model.node(operator, [x], name, **options)
             case "average":
                 return self.model.operator("AveragePool", [x], made, name=name, count_include_pad=1, **window)
             case "global":
@@ -79,7 +92,8 @@ class _Builder:
             case "requantise":
                 return self.model.requantise(x, made, name=name)
             case "resize":
-                factors = self.model.constant(f"{name}_factors", np.array([1, 1, *layer.factors], np.float32))
+                factors = self.model.constant(f"{name}_factors", np.array(
+                    [1, 1, *self.sides(layer.factors)], np.float32))
                 return self.model.operator("Resize", [x, "", factors], q, name=name, mode="nearest",
                                            coordinate_transformation_mode="asymmetric", nearest_mode="floor")
         others = [self.chain(body, x, shape) for body in layer.bodies]
@@ -116,7 +130,8 @@ class _Builder:
     def conv(self, layer: Layer, x: str, shape: Shape, name: str) -> str:
         rng, q = self.rng, self.model.quantisations[x]
         depth = 1 if layer.kind == "depthwise" else shape[0]
-        size = (layer.outputs, prod(shape)) if layer.kind == "gemm" else (layer.outputs, depth, *layer.kernel)
+        size = (layer.outputs, prod(shape)) if layer.kind == "gemm" else (
+            layer.outputs, depth, *self.sides(layer.kernel))
         half = 1 << layer.weight_bits - 1
         weight, zero = rng.integers(-half, half, size).astype(np.int8), 0
         if self.network.form == "U8U8":
@@ -138,5 +153,5 @@ class _Builder:
             options["clip"] = "Relu" if layer.clip == "Relu" else (0.0, 60 * made.scale)
         if layer.kind == "gemm":
             return self.model.gemm(x, weight, made, **options)
-        return self.model.conv(x, weight, made, strides=layer.stride, pads=layer.pads,
-                               group=shape[0] if layer.kind == "depthwise" else 1, **options)
+        return self.model.conv(x, weight, made, group=shape[0] if layer.kind == "depthwise" else 1,
+                               **self.window(layer), **options)

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
-Kind = Literal["dense", "depthwise", "max", "average", "global", "gemm", "residual", "product", "gate",
-               "concat", "resize", "leaky", "requantise"]
+Kind = Literal["dense", "depthwise", "max", "average", "global", "global max", "gemm", "residual", "product",
+               "gate", "concat", "resize", "leaky", "requantise"]
 Form = Literal["U8U8", "U8S8", "S8S8"]  # of activations and weights
 
 MAX_KERNEL, MAX_SIDE = 7, 40
+MAX_DILATED = 4  # taps along a side
 MAX_CHANNELS = 12
 MAX_WORK = 400_000  # multiplications of a layer per frame
 MAX_BEATS = 600  # of a tensor, whole rows
@@ -36,6 +37,8 @@ class Layer:
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    ceiling: bool = False  # of a maximum: places of the window beyond the last whole one count
     factors: Pair = (1, 1)  # of a resize
     weight_bits: int = 8
     per_channel: bool = False
@@ -46,13 +49,19 @@ class Layer:
     bodies: "tuple[tuple[Layer, ...], ...]" = ()
 
     def output(self, shape: Shape) -> Shape:
-        if self.kind in ("global", "gemm"):
+        if self.kind in ("global", "global max", "gemm"):
             return self.outputs, 1, 1
-        sides = [((side + before + after - taps) // step + 1) * factor
-                 for side, before, after, taps, step, factor in zip(
-                     shape[1:], self.pads[:2], self.pads[2:], self.kernel, self.stride, self.factors,
+        spans = [(taps - 1) * apart + 1 for taps, apart in zip(self.kernel, self.dilation, strict=True)]
+        sides = [((side + before + after - span + self.ceiling * (step - 1)) // step + 1) * factor
+                 for side, before, after, span, step, factor in zip(
+                     shape[1:], self.pads[:2], self.pads[2:], spans, self.stride, self.factors,
                      strict=True)]
         return self.outputs, sides[0], sides[1]
+
+    def begins_inside(self, shape: Shape) -> bool:
+        """Whether the last place of the window does: ONNX's shape inference fails to leave out others."""
+        return all((places - 1) * step < side + before for places, step, side, before in zip(
+            self.output(shape)[1:], self.stride, shape[1:], self.pads[:2], strict=True))
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class Network:
     zero_point: int
     layers: tuple[Layer, ...]
     seed: int  # of weights, biases and scales
+    rows: bool = False  # the file has rows (N, C, W) for images of height 1
 
     @property
     def signed(self) -> bool:
@@ -78,10 +88,12 @@ class Network:
 @st.composite
 def networks(draw: Draw) -> Network:
     """Draw a network of two to five layers that is small enough to simulate."""
-    shape: Shape = draw(st.tuples(st.integers(1, 4), SIDES, SIDES))
+    rows = draw(st.sampled_from((False,) * 7 + (True,)))
+    shape: Shape = draw(st.tuples(st.integers(1, 4), st.just(1) if rows else SIDES, SIDES))
     first, layers = shape, []
     for _ in range(draw(st.integers(2, 5))):
         layer = draw(_layer(shape, vector=any(each.kind == "gemm" for each in layers)))
+        layer = _row(layer) if rows else layer
         layers.append(layer)
         shape = layer.output(shape)
         if layer.kind == "gemm" and draw(st.booleans()):
@@ -90,7 +102,15 @@ def networks(draw: Draw) -> Network:
     real |= operators and all(layer.kind in ("max", "resize") for layer in layers)  # or nothing has a scale
     form = draw(st.sampled_from(("S8S8", "U8U8", "U8S8")))
     return Network(form, operators, real, draw(st.booleans()), first, draw(ZERO_POINTS), tuple(layers),
-                   draw(st.integers(0, 1 << 16)))
+                   draw(st.integers(0, 1 << 16)), rows)
+
+
+def _row(layer: Layer) -> Layer:
+    """Return a layer of an image of height 1 as one of a row."""
+    return replace(layer, kernel=(1, layer.kernel[1]), stride=(1, layer.stride[1]),
+                   dilation=(1, layer.dilation[1]),
+                   pads=(0, layer.pads[1], 0, layer.pads[3]), factors=(1, layer.factors[1]),
+                   bodies=tuple(tuple(map(_row, body)) for body in layer.bodies))
 
 
 @st.composite
@@ -100,7 +120,8 @@ def _layer(draw: Draw, shape: Shape, vector: bool) -> Layer:
         kinds: tuple[Kind, ...] = ("gemm", "leaky", "requantise")
     else:
         kinds = ("dense", "dense", "depthwise", "depthwise", "residual", "residual", "product", "gate",
-                 "concat", "max", "average", "resize", "leaky", "requantise", "global", "gemm")
+                 "concat", "max", "average", "resize", "leaky", "requantise", "global", "global max",
+                 "gemm")
     kind = draw(st.sampled_from(kinds))
     if kind == "gate":
         return Layer(kind, shape[0], draw(ZERO_POINTS), keep=draw(st.booleans()), swap=draw(st.booleans()),
@@ -156,7 +177,10 @@ def _operator(draw: Draw, kind: Kind, shape: Shape, outputs: int = 0, same: bool
         fit = [[factor for factor in (1, 2, 3) if side * factor <= MAX_SIDE] for side in sides]
         return replace(layer, factors=tuple(draw(st.sampled_from(factors)) for factors in fit))
     if kind in ("dense", "depthwise", "max", "average"):
-        layer = replace(layer, **draw(_window(shape, same)))
+        layer = replace(layer, **draw(_window(kind, shape, same)))
+    if kind == "max" and not same and draw(st.booleans()):
+        ceiled = replace(layer, ceiling=True)
+        layer = ceiled if ceiled.begins_inside(shape) else layer
     if kind not in ("dense", "depthwise", "gemm"):
         return layer
     taps = shape[1] * shape[2] if kind == "gemm" else layer.kernel[0] * layer.kernel[1]
@@ -172,23 +196,30 @@ def _operator(draw: Draw, kind: Kind, shape: Shape, outputs: int = 0, same: bool
 
 
 @st.composite
-def _window(draw: Draw, shape: Shape, same: bool) -> dict[str, Any]:
+def _window(draw: Draw, kind: Kind, shape: Shape, same: bool) -> dict[str, Any]:
     """Draw kernel, stride and pads, each side by itself, with outputs of 1 to :data:`MAX_SIDE` pixels."""
-    kernel, stride, before, after = [], [], [], []
+    kernel, stride, before, after, dilation = [], [], [], [], []
+    dilated = kind in ("dense", "depthwise") or kind == "max" and not same
     for side in shape[1:]:
         taps = draw(st.integers(1, MAX_KERNEL))
+        apart = draw(st.sampled_from((1, 1, 1, 2, 3))) if dilated and taps <= MAX_DILATED else 1
+        if (taps - 1) * apart >= side:  # where it reaches beyond the image, its taps might not
+            apart = 1
+        span = (taps - 1) * apart + 1
+        most = (taps if kind == "max" else span) - 1  # pixels of padding
         if same:
-            start = draw(st.integers(0, taps - 1))
-            end, step = taps - 1 - start, 1
+            start = draw(st.integers(0, span - 1))
+            end, step = span - 1 - start, 1
         else:
-            start, end = draw(st.integers(0, taps - 1)), draw(st.integers(0, taps - 1))
-            if side + start + end < taps:  # then it all fits once
-                start, end = taps // 2, taps - 1 - taps // 2
-            step = draw(st.one_of(st.integers(1, 2), st.integers(1, taps + 2)))
-            if side + start + end - taps >= MAX_SIDE:
+            start, end = draw(st.integers(0, most)), draw(st.integers(0, most))
+            if side + start + end < span:  # then it all fits once
+                start, end = span // 2, span - 1 - span // 2
+            step = draw(st.one_of(st.integers(1, 2), st.integers(1, span + 2)))
+            if side + start + end - span >= MAX_SIDE:
                 start = end = 0
+        dilation.append(apart)
         kernel.append(taps)
         stride.append(step)
         before.append(start)
         after.append(end)
-    return dict(kernel=tuple(kernel), stride=tuple(stride), pads=(*before, *after))
+    return dict(kernel=tuple(kernel), stride=tuple(stride), pads=(*before, *after), dilation=tuple(dilation))

@@ -1,10 +1,11 @@
 """Convolution and fully connected layers of an ONNX network."""
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.importer.source.node import OnnxNode, describe, window
+from headrace.gen.importer.source.node import OnnxNode, check_image, describe, like, window
 from headrace.gen.importer.values import (
     Activation,
     Arguments,
@@ -23,18 +24,21 @@ BIAS_TOLERANCE = 1e-3  # of the bias scale, relative to input scale x weight sca
 
 def conv(node: OnnxNode, args: Arguments) -> Result:
     node.expect_inputs(2, 3)
-    x, weight = activation(node, args, 0), _weight(node, args, rank=4)
+    x = activation(node, args, 0)
+    check_image(node, x.shape)
+    weight = _weight(node, args, rank=1 + len(x.shape))
     outputs, depth, *kernel = weight.integers.shape
-    moves = window(node, x.shape, kernel=(kernel[0], kernel[1]))
+    moves = window(node, x.shape, kernel=tuple(kernel))
     groups, channels = node.integer("group", 1), x.shape[0]
     node.finish()
     if groups < 1 or depth * groups != channels or outputs % groups:
         raise node.error(f"weights {list(weight.integers.shape)} and group {groups} "
                          f"do not fit {channels} input channels")
-    integers: npt.NDArray[np.integer] = weight.integers
+    integers: npt.NDArray[np.integer] = weight.integers.reshape(outputs, depth, -1, kernel[-1])
     if 1 < groups < channels:
         integers, groups = _dense(node, integers, groups), 1
-    return _convolution(node, args, x, integers, weight.scale, moves, groups)
+    result = _convolution(node, args, x, integers, weight.scale, moves, groups)
+    return replace(result, shape=like(x.shape, result.image))
 
 
 def _dense(node: OnnxNode, weight: npt.NDArray[np.integer], groups: int) -> npt.NDArray[np.integer]:
@@ -70,7 +74,7 @@ def gemm(node: OnnxNode, args: Arguments) -> Result:
     images = rows.reshape(-1, *(x.tensor.shape[axis] for axis in x.order))
     images = images.transpose(0, *(1 + x.order.index(axis) for axis in range(3)))
     result = _convolution(node, args, x, images, weight.scale, Window(kernel=kernel), 1)
-    return Result(node, result.shape[:1], result.image, result.make)
+    return replace(result, shape=result.shape[:1])
 
 
 def _weight(node: OnnxNode, args: Arguments, *, rank: int) -> QuantisedConstant:
@@ -81,7 +85,7 @@ def _weight(node: OnnxNode, args: Arguments, *, rank: int) -> QuantisedConstant:
     if value.integers.ndim != rank or not value.integers.size:
         raise node.error(f"weights of shape {list(value.integers.shape)} are not supported; "
                          f"{rank} dimensions, none of them 0, are")
-    if rank == 4 and value.scale.ndim and value.axis != 0:
+    if rank > 2 and value.scale.ndim and value.axis != 0:
         raise node.error(f"weight scales along axis {value.axis}; "
                          "per tensor and per output channel (axis 0) are supported")
     return value

@@ -31,7 +31,7 @@ def graph_input(path: Path, value: onnx.ValueInfoProto) -> GraphInput:
     shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
     if len(shape) not in sizes.RANKS or min(shape) < 1:
         raise HeadraceError(f"{where} has shape {sizes.describe(value)}; "
-                            "(1, C, H, W) and (1, N) are supported")
+                            "(1, C, H, W), (1, C, W) and (1, N) are supported")
     return GraphInput(value.name, tuple(shape[1:]), type, _image(tuple(shape[1:])))
 
 
@@ -57,7 +57,8 @@ class Declared:
 
 
 def _image(shape: Shape) -> tuple[int, int, int]:
-    channels, height, width = (*shape, 1, 1)[:3]
+    channels, *sides = shape
+    height, width = (1, 1, *sides)[-2:]
     return channels, height, width
 
 

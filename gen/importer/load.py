@@ -201,17 +201,26 @@ class _Importer:
 
     def move(self, value: Movement, name: str, q: Quantisation) -> Activation:
         """Move values that have their quantisation and limits already."""
-        moved = {}
-        for x in value.inputs:
-            if x.tensor.name not in moved:
-                function = pointwise(value.node, x).clip(value.low, value.high)
-                between = self.unused(f"{name}/{x.tensor.name}")
-                moved[x.tensor.name] = self.look_up(function, between, q, f"{value.node.name}_lookup")
+        if value.before is not None:
+            first = replace(value.before, low=value.low, high=value.high)
+            inputs: tuple[str, ...] = (self.move(first, self.unused(f"{name}/before"), q).tensor.name,)
+        else:
+            inputs = self.level(value, name, q)
         made = self.new(Tensor(name, *value.image, q), value.shape)
         lo, hi = quantise([value.low, value.high], q).tolist()
-        inputs = tuple(moved[x.tensor.name].tensor.name for x in value.inputs)
         self.append(value.make(inputs, name, lo, hi), _kind(value.node), value.node.name)
         return made
+
+    def level(self, value: Movement, name: str, q: Quantisation) -> tuple[str, ...]:
+        """Give what is moved the quantisation and limits of the result."""
+        levelled: dict[str, str] = {}
+        for x in value.inputs:
+            if x.tensor.name not in levelled:
+                function = pointwise(value.node, x).clip(value.low, value.high)
+                between = self.unused(f"{name}/{x.tensor.name}")
+                made = self.look_up(function, between, q, f"{value.node.name}_lookup")
+                levelled[x.tensor.name] = made.tensor.name
+        return tuple(levelled[x.tensor.name] for x in value.inputs)
 
     def look_up(self, function: Pointwise, name: str, q: Quantisation, label: str, *, real: str = "",
                 ) -> Activation:

@@ -3,22 +3,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from math import prod
-from typing import Literal
 
 import numpy as np
 
 from headrace.gen.importer.concat import concat
 from headrace.gen.importer.convolution import conv, gemm
 from headrace.gen.importer.pointwise import clip, function, is_single, leaky_relu, relu
+from headrace.gen.importer.pooling import global_average_pool, global_max_pool, pool
 from headrace.gen.importer.resize import resize
 from headrace.gen.importer.source.functions import FUNCTIONS
-from headrace.gen.importer.source.node import OnnxNode, Shape, describe, window
+from headrace.gen.importer.source.node import OnnxNode, Shape, describe
 from headrace.gen.importer.values import (
     Activation,
     Arguments,
     Constant,
     GraphInput,
-    Movement,
     Pointwise,
     QuantisedConstant,
     Result,
@@ -27,12 +26,11 @@ from headrace.gen.importer.values import (
     check_multiplier,
     describe_value,
 )
-from headrace.gen.ir.graph import Add, GlobalAveragePool, Mul, Node, Pool, Tensor
+from headrace.gen.ir.graph import Add, Mul, Node, Tensor
 
 MAX_RATIO = 1 << 16  # of an addend's or product's scale to the result's; a single step saturates long before
 Moved = Activation | GraphInput
 _RANK = 4  # of an image, with the batch
-_LARGEST = 255  # of an activation, without its zero point
 
 
 def add(node: OnnxNode, args: Arguments) -> Result | Pointwise:
@@ -88,8 +86,9 @@ def mul(node: OnnxNode, args: Arguments) -> Result | Pointwise:
 
 
 def _gates(vector: Activation, x: Activation) -> bool:
-    """Is it a vector of one value for each channel of an image?"""
-    return len(x.shape) == 3 and vector.shape == (x.shape[0], 1, 1)
+    """Is it a vector of one value for each channel of an image or a row?"""
+    channels, *sides = x.shape
+    return len(sides) > 0 and vector.shape == (channels, *[1] * len(sides))
 
 
 def _alike(node: OnnxNode, args: Arguments, does: str, besides: str = "") -> tuple[Activation, Activation]:
@@ -99,59 +98,6 @@ def _alike(node: OnnxNode, args: Arguments, does: str, besides: str = "") -> tup
         raise node.error(f"{does} {describe(a.shape)} and {describe(b.shape)}; equal shapes are supported"
                          f"{besides}")
     return a, b
-
-
-def pool(node: OnnxNode, args: Arguments, *, kind: Literal["max", "average"]) -> Result | Movement:
-    node.expect_inputs(1, 1)
-    x = activation(node, args, 0)
-    moves = window(node, x.shape)
-    node.only("ceil_mode", 0, 0)
-    if kind == "max":
-        node.only("storage_order", 0, 0)
-    elif any(moves.pads):
-        node.only("count_include_pad", 1, 0)
-    else:
-        node.integer("count_include_pad", 0)
-    node.finish()
-    if any(pad >= side for pad, side in zip(moves.pads, moves.kernel * 2, strict=True)):
-        raise node.error(f"pads {list(moves.pads)} are not smaller than the kernel "
-                         f"{list(moves.kernel)}")
-
-    shape = x.shape[0], *moves.output_size(*x.shape[1:])
-    if kind == "max":
-        return Movement(node, shape, shape, (x,), lambda inputs, y, lo, hi: Pool(
-            "", (inputs[0],), y, kind=kind, window=moves, lo=lo, hi=hi))
-
-    def make(y: Tensor, lo: int, hi: int) -> Node:
-        _check_mean(node, x.tensor.quantisation.scale, moves.taps)
-        return Pool("", (x.tensor.name,), y.name, kind=kind, window=moves, lo=lo, hi=hi)
-
-    return Result(node, shape, shape, make)
-
-
-def global_average_pool(node: OnnxNode, args: Arguments) -> Result:
-    node.expect_inputs(1, 1)
-    node.finish()
-    x = activation(node, args, 0)
-    if len(x.shape) != 3:
-        raise node.error(f"reads {describe(x.shape)}; an image (1, C, H, W) is supported")
-
-    def make(y: Tensor, lo: int, hi: int) -> Node:
-        with np.errstate(over="ignore", under="ignore", divide="ignore"):
-            divisor = np.float32(y.quantisation.scale) * np.float32(prod(x.shape[1:]))
-            multiplier = np.float32(np.float32(x.tensor.quantisation.scale) / divisor)
-        check_multiplier(node, np.array(multiplier))
-        return GlobalAveragePool("", (x.tensor.name,), y.name, multiplier=multiplier, lo=lo, hi=hi)
-
-    shape = x.shape[0], 1, 1
-    return Result(node, shape, shape, make)
-
-
-def _check_mean(node: OnnxNode, scale: float, count: int) -> None:
-    """Insist that float32 holds the mean of a window with full precision, whatever the values."""
-    limits = np.finfo(np.float32)
-    if scale * _LARGEST * count > float(limits.max) or scale / count < float(limits.tiny):
-        raise node.error(f"its input's scale {scale:g} takes the mean of {count} values beyond float32")
 
 
 def reshape(node: OnnxNode, args: Arguments) -> Moved:
@@ -231,7 +177,8 @@ def _moved(node: OnnxNode, args: Arguments) -> Moved:
 
 def _flattened(node: OnnxNode, x: Moved, dims: Shape) -> Moved:
     image = x.image if isinstance(x, GraphInput) else x.tensor.shape
-    if dims not in ((1, prod(x.shape)), (1, *x.shape), (1, *image)):
+    row = (1, image[0], image[2]) if image[1] == 1 else (1, *image)
+    if dims not in ((1, prod(x.shape)), (1, *x.shape), (1, *image), row):
         raise node.error(f"turns {describe(x.shape)} into {list(dims)}; "
                          f"a vector [1, {prod(x.shape)}] is supported")
     return replace(x, shape=dims[1:])
@@ -247,6 +194,7 @@ OPERATORS: dict[str, Callable[[OnnxNode, Arguments], Value]] = {
     "Flatten": flatten,
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,
+    "GlobalMaxPool": global_max_pool,
     "LeakyRelu": leaky_relu,
     "MaxPool": partial(pool, kind="max"),
     "Mul": mul,

@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.gen.importer.source.file import quote
-from headrace.gen.importer.source.node import OnnxNode, describe
+from headrace.gen.importer.source.node import OnnxNode, check_image, describe, like
 from headrace.gen.importer.values import (
     Arguments,
     Constant,
@@ -42,8 +42,8 @@ def resize(node: OnnxNode, args: Arguments) -> Movement:
     """Inputs are x, a region that nearest pixels ignore, scales and sizes; in opset 10, x and scales."""
     node.expect_inputs(1, 4)
     x = activation(node, args, 0)
-    if len(x.shape) != 3:
-        raise node.error(f"reads {describe(x.shape)}; an image (1, C, H, W) is supported")
+    check_image(node, x.shape)
+    rank = 1 + len(x.shape)
     old = len(args) == 2
     coordinates = node.text("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
     rounding = node.text("nearest_mode", "floor" if old else "round_prefer_floor")
@@ -55,27 +55,28 @@ def resize(node: OnnxNode, args: Arguments) -> Movement:
     for ignored in ("cubic_coeff_a", "extrapolation_value"):
         node.real(ignored, 0)
     node.finish()
-    scales = _numbers(node, args[3], "sizes") / (1, *x.shape) if len(args) == 4 else _numbers(
-        node, args[-1] if len(args) > 1 else None, "scales")
+    scales = _numbers(node, args[3], "sizes", rank) / (1, *x.shape) if len(args) == 4 else _numbers(
+        node, args[-1] if len(args) > 1 else None, "scales", rank)
     down, across = factors = _factors(node, scales)
-    channels, height, width = x.shape
-    shape = channels, height * down, width * across
-    if max(shape[1:]) > MAX_SIDE:
+    channels, height, width = x.tensor.shape
+    image = channels, height * down, width * across
+    shape = like(x.shape, image)
+    if max(image[1:]) > MAX_SIDE:
         raise node.error(f"its output has {describe(shape)}; sides of up to {MAX_SIDE} are supported")
     if not all(_repeats(size, factor, coordinates, rounding)
                for size, factor in zip((height, width), factors, strict=True)):
         raise node.error(f"coordinate_transformation_mode {quote(coordinates)} with nearest_mode "
                          f"{quote(rounding)} does not repeat every pixel {down} x {across} times; "
                          "'asymmetric' with 'floor' and 'half_pixel' with 'round_prefer_floor' do")
-    return Movement(node, shape, shape, (x,), lambda inputs, y, lo, hi: Upsample(
+    return Movement(node, shape, image, (x,), lambda inputs, y, lo, hi: Upsample(
         "", (inputs[0],), y, factors=factors, lo=lo, hi=hi))
 
 
-def _numbers(node: OnnxNode, value: Value | None, what: str) -> Floats:
+def _numbers(node: OnnxNode, value: Value | None, what: str, rank: int) -> Floats:
     if not isinstance(value, Constant) or value.values.dtype not in (np.float32, np.int64):
         raise node.error(f"its {what} are {describe_value(value)}; a constant is supported")
-    if value.values.shape != (4,):
-        raise node.error(f"its {what} have shape {list(value.values.shape)}; [4] is supported")
+    if value.values.shape != (rank,):
+        raise node.error(f"its {what} have shape {list(value.values.shape)}; [{rank}] is supported")
     return value.values.astype(np.float64)
 
 
@@ -84,9 +85,11 @@ def _factors(node: OnnxNode, scales: Floats) -> tuple[int, int]:
     factors = [int(scale) if 1 <= scale <= MAX_FACTOR else 0 for scale in scales]
     if factors != scales.tolist() or factors[:2] != [1, 1]:
         numbers = ", ".join(f"{scale:g}" for scale in scales)
-        raise node.error(f"scales [{numbers}] are not supported; [1, 1, vertical, horizontal] with whole "
+        sides = "vertical, horizontal" if len(factors) == 4 else "horizontal"
+        raise node.error(f"scales [{numbers}] are not supported; [1, 1, {sides}] with whole "
                          f"numbers of 1 to {MAX_FACTOR} is")
-    return factors[2], factors[3]
+    down, across = (1, *factors[2:])[-2:]
+    return down, across
 
 
 def _repeats(size: int, factor: int, coordinates: str, rounding: str) -> bool:

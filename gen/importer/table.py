@@ -136,7 +136,7 @@ def _near_ties(reals: npt.NDArray[np.float32], y: Quantisation) -> npt.NDArray[n
 
 
 def _shape(rank: int) -> tuple[int, ...]:
-    return (1, 1, 16, 16) if rank == 4 else (1, _COUNT)
+    return (1, 1, 16, 16) if rank == 4 else (*[1] * (rank - 1), _COUNT)
 
 
 def _type(q: Quantisation) -> int:

@@ -98,6 +98,7 @@ class Movement:
     image: tuple[int, int, int]
     inputs: tuple[Activation, ...]
     make: Callable[[tuple[str, ...], str, int, int], Node]  # (inputs, output, lo, hi) -> node without a name
+    before: "Movement | None" = None  # what is moved first, into one tensor that is none of the file's
     low: float = -np.inf
     high: float = np.inf
 

@@ -56,7 +56,7 @@ class Conv:
     name: str
     inputs: tuple[str]
     output: str
-    weight: npt.NDArray[np.int16]  # [out, in / groups, kernel height, kernel width], zero point taken off
+    weight: npt.NDArray[np.int16]  # [out, in / groups, tap rows, tap columns], zero point taken off
     bias: npt.NDArray[np.int64]  # [out]
     multiplier: npt.NDArray[np.float32]  # [out]
     window: Window
@@ -213,7 +213,8 @@ class Graph:
             match node:
                 case Conv():
                     out, depth, *kernel = node.weight.shape
-                    assert tuple(kernel) == node.window.kernel and out == y.channels
+                    assert [*map(len, (node.window.tap_rows, node.window.tap_columns))] == kernel
+                    assert out == y.channels
                     assert node.groups in (1, x.channels) and depth * node.groups == x.channels
                     assert out == node.depth_multiplier * node.groups
                     assert node.bias.shape == node.multiplier.shape == (out,)

@@ -86,7 +86,8 @@ def _layers(graph: Graph) -> Iterator[LayerInfo]:
         x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
         kernel, stride, pads, weights, bits, products = (1, 1), (1, 1), (0, 0, 0, 0), 0, 0, 0
         if isinstance(node, Conv | Pool):
-            kernel, stride, pads = node.window.kernel, node.window.stride, node.window.pads
+            kernel = len(node.window.tap_rows), len(node.window.tap_columns)
+            stride, pads = node.window.stride, node.window.pads
         if isinstance(node, Conv):
             weights, products = node.weight.size, node.weight.size * y.height * y.width
             bits = signed_width(int(node.weight.min()), int(node.weight.max()))
@@ -100,11 +101,11 @@ def operation(node: Node) -> str:
     """Return what a node does, for a table."""
     match node:
         case Conv(depthwise=True):
-            return "depthwise convolution"
+            return f"depthwise convolution{_dilation(node)}"
         case Conv():
-            return "convolution"
+            return f"convolution{_dilation(node)}"
         case Pool():
-            return f"{node.kind} pool"
+            return f"{node.kind} pool{_dilation(node)}"
         case GlobalAveragePool():
             return "global average pool"
         case Add():
@@ -117,3 +118,8 @@ def operation(node: Node) -> str:
             return "concatenation"
         case Upsample():
             return "upsampling {} x {}".format(*node.factors)
+
+
+def _dilation(node: Conv | Pool) -> str:
+    down, across = node.window.dilation
+    return "" if (down, across) == (1, 1) else f", dilation {down} x {across}"

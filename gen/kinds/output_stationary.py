@@ -75,7 +75,8 @@ def _together(place: Place[Conv]) -> Window:
             multiplications = read.channels * read.height * read.width * reader.window.taps
             if means.addressed and isinstance(reader, Conv) and multiplications <= place.budget:
                 return Window()
-            if means.keep == "narrow" and kernel > stride and place.x.channels < place.y.channels:
+            fewer = place.x.channels < place.y.channels and reader.window.dilation[0] == 1
+            if means.keep == "narrow" and kernel > stride and fewer:
                 return whole(reader.window)
             if kernel >= stride > 1:
                 return strides(reader.window, place.y.height)

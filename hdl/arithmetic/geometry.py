@@ -1,4 +1,5 @@
 """Which input rows and columns a moving window sees, and when."""
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,13 +12,23 @@ Image = npt.NDArray[np.int64]
 class Window:
     """How a kernel moves over an image. Pairs are (vertical, horizontal)."""
 
-    kernel: tuple[int, int] = (1, 1)
+    kernel: tuple[int, int] = (1, 1)  # rows and columns from the first to the last
     stride: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, left, bottom, right
+    dilation: tuple[int, int] = (1, 1)  # from tap to tap
+
+    @property
+    def tap_rows(self) -> range:
+        """The rows of the kernel that have taps."""
+        return range(0, self.kernel[0], self.dilation[0])
+
+    @property
+    def tap_columns(self) -> range:
+        return range(0, self.kernel[1], self.dilation[1])
 
     @property
     def taps(self) -> int:
-        return self.kernel[0] * self.kernel[1]
+        return len(self.tap_rows) * len(self.tap_columns)
 
     def selects(self, p_in: int) -> int:
         """Return the steps in which all taps are used, so many in each."""
@@ -30,8 +41,10 @@ class Window:
 
     @property
     def stays(self) -> int:
-        """Rows that the kernel sees again after it moved down."""
-        return self.kernel[0] - self.enters
+        """Rows that the kernel has passed and taps see again."""
+        stride = self.stride[0]
+        return sum(any(later in self.tap_rows for later in range(row - stride, -1, -stride))
+                   for row in range(self.kernel[0]))
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         top, left, bottom, right = self.pads
@@ -42,12 +55,14 @@ class Window:
         """Return the input column under each horizontal tap of each output column; None is padding."""
         _, lanes = self.output_size(1 << 30, width)
         starts = [lane * self.stride[1] - self.pads[1] for lane in range(lanes)]
-        return [[column if 0 <= column < width else None
-                 for column in range(start, start + self.kernel[1])] for start in starts]
+        return [[start + tap if 0 <= start + tap < width else None for tap in self.tap_columns]
+                for start in starts]
 
     def reached(self, lanes: int) -> int:
         """Return how many columns neighbour lanes see together."""
-        return (lanes - 1) * self.stride[1] + self.kernel[1]
+        if self.dilation[1] == 1:
+            return (lanes - 1) * self.stride[1] + self.kernel[1]
+        return len({lane * self.stride[1] + tap for lane in range(lanes) for tap in self.tap_columns})
 
     def first_row(self, output_row: int) -> int:
         """Return the topmost input row of an output row's window; negative in the top padding."""
@@ -58,15 +73,20 @@ class Window:
         return [self.first_row(row) + self.kernel[0] - 1 for row in range(rows)]
 
     def inside(self, first: int, height: int) -> list[bool]:
-        """Return which vertical taps of a window that starts at row :py:`first` lie in the image."""
-        return [0 <= first + tap < height for tap in range(self.kernel[0])]
+        """Return which rows of a window that starts at row :py:`first` lie in the image."""
+        return [0 <= first + row < height for row in range(self.kernel[0])]
+
+    def seen(self, rows: Sequence[bool]) -> list[bool]:
+        """Return what is said of the rows of a window for those that have taps."""
+        return [rows[row] for row in self.tap_rows]
 
     def view(self, x: Image, pad: int) -> Image:
         """Return what each output position sees of a C x H x W image: C x Kh x Kw x H_out x W_out."""
         top, left, bottom, right = self.pads
         padded = np.pad(x, ((0, 0), (top, bottom), (left, right)), constant_values=pad)
         seen = np.lib.stride_tricks.sliding_window_view(padded, self.kernel, axis=(1, 2))
-        return np.moveaxis(seen[:, ::self.stride[0], ::self.stride[1]], (1, 2), (3, 4))
+        placed = seen[:, ::self.stride[0], ::self.stride[1], ::self.dilation[0], ::self.dilation[1]]
+        return np.moveaxis(placed, (1, 2), (3, 4))
 
 
 @dataclass(frozen=True)

@@ -152,9 +152,10 @@ class Addressed(Requantised):
     def _operand(self, m: Module, platform: object, rows: MemoryRows, loop: Loop) -> Value:
         """Return what is under the tap of a step, a step later: a word of memory or padding."""
         above, begin = self.loops.origin(m, loop, self.memory.places)
-        column, steps = begin + loop.tap_x, loop.steps
+        down, across = self.loops.place(loop)
+        column, steps = begin + across, loop.steps
         inside = self.loops.inside(m, loop, column)
-        word = rows.read(platform, column, loop.channel, above + loop.tap_y, steps.moves)
+        word = rows.read(platform, column, loop.channel, above + down, steps.moves)
         if not self.pads:
             return word
         return Mux(steps.behind(inside, 1, name="inside"), word, Const(self.pad, self.formats[0].shape))

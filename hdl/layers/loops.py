@@ -104,7 +104,8 @@ class Loops:
     def _inside(self) -> list[list[bool]]:
         """Which taps of each output row are in the image."""
         i, o = self.formats
-        return [self.window.inside(self.window.first_row(row), i.height) for row in range(o.height)]
+        window = self.window
+        return [window.seen(window.inside(window.first_row(row), i.height)) for row in range(o.height)]
 
     @property
     def pads_rows(self) -> bool:
@@ -123,7 +124,8 @@ class Loops:
     def counters(self) -> list[int]:
         _, o = self.formats
         outputs = (self.copies, self.outer) if self.depthwise else (self.copies,)
-        return [*reversed(self.window.kernel), self.planes, self.inner, o.width, *outputs, o.height,
+        taps = len(self.window.tap_columns), len(self.window.tap_rows)
+        return [*taps, self.planes, self.inner, o.width, *outputs, o.height,
                 self.depth]
 
     def state(self, places: int) -> int:
@@ -159,13 +161,13 @@ class Loops:
 
     def describe(self, m: Module, rom: Rom, rows: MemoryRows, requantise: Requantise) -> Loop:
         """Add the gateware to a layer."""
-        (_, o), (kernel, across) = self.formats, self.window.kernel
+        (_, o), rows_of_taps, columns_of_taps = self.formats, self.window.tap_rows, self.window.tap_columns
         row_ends = Signal()
         ready, last, begins, first = Signal(), Signal(), Signal(), Signal()
         steps = MacSteps(m, possible=ready, computes=Const(1), first=first, finishes=last, fetch=1,
                          finished=requantise.i.valid, taken=requantise.i.ready, pipelined=self.pipelined)
-        tap_x, _, tap_x_last = counter(m, across, steps.step, name="tap_column")
-        tap_y, _, tap_y_last = counter(m, kernel, steps.step & tap_x_last, name="tap_row")
+        tap_x, _, tap_x_last = counter(m, len(columns_of_taps), steps.step, name="tap_column")
+        tap_y, _, tap_y_last = counter(m, len(rows_of_taps), steps.step & tap_x_last, name="tap_row")
         taps_end = steps.step & tap_x_last & tap_y_last
         inner, _, inner_last = counter(m, self.inner, taps_end, name="inner")
         plane, _, plane_last = counter(m, self.planes, taps_end & inner_last, name="plane")
@@ -202,6 +204,12 @@ class Loops:
             with m.If(loop.output_ends):
                 m.d.sync += begin.eq(Mux(loop.columns_end, -left, begin + aside))
         return above, begin
+
+    def place(self, loop: Loop) -> tuple[Value, Value]:
+        """Return row and column of the window that have the tap of a step."""
+        pairs = (self.window.tap_rows, loop.tap_y), (self.window.tap_columns, loop.tap_x)
+        row, column = (tap if places.step == 1 else table(places, tap) for places, tap in pairs)
+        return row, column
 
     def inside(self, m: Module, loop: Loop, column: Value) -> Value:
         """Return whether the tap is in the image."""

@@ -108,14 +108,15 @@ class OutputStationary(Requantised):
     def control(self) -> Control:
         (i, o), landing, groups, kernel = self.computing, self.landing, self.turns.groups, self.hold.kernel[0]
         bits = len(landing.columns) * landing.side * i.shape.width  # of one row of words
-        masked = varied([group.inside for group in groups]) if o.group == 1 else 0
+        masked = varied([self.hold.seen(group.inside) for group in groups]) if o.group == 1 else 0
+        rows = len(self.hold.tap_rows)
         state = landing.state()
         if o.pipelined:
             state += told_stages(self.rom.width, constant=self.rom.depth == 1)
         return Control("output-stationary", [*landing.counters(), *self.turns.counters()],
                        tables=len(groups) * masked, state=state, gathers=landing.gathers, features={
             "enter": bits * kernel, "bank": bits * landing.slots * (landing.banks - 1), "mask": bits * masked,
-            "served": served(o.fold, self.hold.reached(o.lanes), kernel * landing.side * i.shape.width)})
+            "served": served(o.fold, self.hold.reached(o.lanes), rows * landing.side * i.shape.width)})
 
     def modules(self, rings: str) -> Iterator[Part]:
         (i, o), landing, window = self.computing, self.landing, self.hold
@@ -187,7 +188,7 @@ class OutputStationary(Requantised):
         lanes = place_lanes(
             m, platform, o.lanes, paired=self.paired, x=i.shape, weight=self.weight, sum=self.sum,
             operands=landing.side * window.taps, p_in=self.p_in, p_out=self.p_out, pipelined=o.pipelined)
-        planes = [(channel, tap) for channel in range(landing.side) for tap in range(window.kernel[0])]
+        planes = [(channel, tap) for channel in range(landing.side) for tap in window.tap_rows]
         if o.group > 1:
             planes.sort(key=lambda plane: plane[1])
         columns = {column: [masked[index][tap][channel] for channel, tap in planes]

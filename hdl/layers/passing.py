@@ -152,8 +152,7 @@ class Passing:
                   pad: int) -> Iterator[list[Value]]:
         """Yield what each lane sees, with padding outside the image."""
         (x, o), window, padding = self.formats, self.window, Const(pad, self.formats[0].shape)
-        kernel = window.kernel[0]
-        for tap in range(kernel):
+        for tap in window.tap_rows:
             inside = Signal(name=f"inside{tap}")  # a table is described anew wherever it is used
             m.d.comb += inside.eq(table([g.inside[tap] for g in self.groups], group))
             for column in range(x.width):
@@ -161,8 +160,8 @@ class Passing:
                 m.d.comb += masked.eq(Mux(inside, columns[column][tap], padding))
                 columns[column][tap] = masked
         for seen in in_turn(m, fold, o.lanes, window.columns(x.width), dict(enumerate(columns)),
-                            [padding] * kernel):
-            yield [rows[tap] for tap in range(kernel) for rows in seen]
+                            [padding] * window.kernel[0]):
+            yield [rows[tap] for tap in window.tap_rows for rows in seen]
 
     def state(self) -> State:
         row = self.formats[0].row_bits
@@ -172,16 +171,16 @@ class Passing:
     def control(self, counters: Sequence[int], state: int, **more: float) -> Control:
         """Say what the layer's own module costs, with further counters, bits of state and features."""
         (i, o), groups = self.formats, self.groups
-        masked, merged = varied([group.inside for group in groups]), merges(groups)
+        masked, merged = varied([self.window.seen(group.inside) for group in groups]), merges(groups)
         counters = [len(groups), self.selects, o.channels // i.channels, i.channels, o.fold, *counters]
         if merged:
             counters.append(i.channels + 1)
             if self.patience:
                 counters.append(self.patience + 1)
-        bits, kernel = i.width * i.shape.width, self.window.kernel[0]
+        bits, rows = i.width * i.shape.width, len(self.window.tap_rows)
         return Control("window", counters, tables=len(groups) * masked, state=state, features={
             "merge": merged, "pass": merged * bits * self.kept, "mask": bits * masked,
-            "served": served(o.fold, self.window.reached(o.lanes), kernel * i.shape.width), **more})
+            "served": served(o.fold, self.window.reached(o.lanes), rows * i.shape.width), **more})
 
     def modules(self) -> Iterator[Part]:
         i, _ = self.formats

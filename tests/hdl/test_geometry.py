@@ -54,3 +54,13 @@ def test_columns_are_those_of_the_window() -> None:
 def test_fold_wrong() -> None:
     with pytest.raises(ValueError, match=r"^Fold must be a positive integer, not 0$"):
         RowFormat(channels=1, height=1, lanes=1, shape=unsigned(8), fold=0)
+
+
+@pytest.mark.parametrize("dilation", (1, 2, 3))
+@pytest.mark.parametrize("stride", (1, 2, 3, 4))
+@pytest.mark.parametrize("taps", (1, 2, 4))
+def test_rows_that_stay(taps: int, stride: int, dilation: int) -> None:
+    """Of the rows that came until a window is complete, those that windows after it see."""
+    window = Window(((taps - 1) * dilation + 1, 1), (stride, 1), dilation=(dilation, 1))
+    seen = {row for later in range(1, 20) for row in np.add(window.tap_rows, later * stride)}
+    assert window.stays == len(seen.intersection(range(window.kernel[0])))

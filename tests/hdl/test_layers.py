@@ -35,6 +35,8 @@ FOUR = Window((4, 4), (3, 3), (1, 1, 1, 1))
 FIVE = Window((5, 5), (1, 1), (2, 2, 2, 2))
 SEVEN = Window((7, 7), (2, 2), (3, 3, 3, 3))
 TILES = Window((2, 2), (2, 2))
+APART = Window((5, 4), (1, 1), (2, 3, 2, 3), (2, 3))
+APART_HALVE = Window((5, 3), (2, 2), (2, 1, 2, 1), (2, 2))
 
 LAYERS = {
     "narrow": case(input_stationary, (4, 3, 5), 6, p_in=1, p_out=2, drain=False),
@@ -134,6 +136,13 @@ LAYERS = {
     "serial": case(addressed, (4, 3, 5), 6, serial=True, folds=(5, 5)),
     "serial-halve": case(addressed, (3, 5, 7), 4, HALVE_TORCH, serial=True, folds=(1, 4)),
     "serial-depthwise": case(addressed_depthwise, (4, 4, 5), 4, SAME, serial=True, folds=(5, 5)),
+    "dense-apart-banks": case(output_stationary, (3, 7, 7), 4, APART_HALVE, p_in=6, p_out=4, banks=2),
+    "dense-apart-folded": case(output_stationary, (2, 6, 6), 4, APART, p_in=3, p_out=1, folds=(3, 3)),
+    "depthwise-apart": case(depthwise, (3, 6, 5), 3, APART, p_in=2, patience=4),
+    "depthwise-apart-pairs": case(depthwise, (2, 6, 7), 2, APART_HALVE, p_in=3,
+                                  arrives=by_strides(APART_HALVE)),
+    "max-apart": case(max_pool, (3, 7, 6), 3, APART_HALVE, p_in=4),
+    "addressed-apart": case(addressed, (2, 6, 6), 3, APART, folds=(2, 9)),
     "global-folded": case(global_pool, (5, 3, 4), 5, Window((3, 4)), folds=(2, 1)),
 }
 

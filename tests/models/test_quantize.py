@@ -125,8 +125,7 @@ def test_sizes_are_known_and_bounded(capsys: pytest.CaptureFixture[str], tmp_pat
 @pytest.mark.parametrize(("shape", "expected"), [
     ((2, 3, 12, 12), ("a batch of 1, or one of any size, is supported: hardware takes frames one by one, so "
                      "export the network with such a batch")),
-    ((1, 3, 12), ("four or two sizes are supported; a row is an image of height 1: export the network with "
-                  "that")),
+    ((1, 3, 12, 12, 1), "four, three or two sizes are supported"),
     (("N", 3, "h", 8), "(3, 12, 12) does not fit it")])
 def test_wrong_shapes(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: tuple[Any, ...],
                       expected: str) -> None:
@@ -148,6 +147,18 @@ def test_open_sizes(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: t
     assert (code, err) == (0, "")
     graph = load(tmp_path / "out.onnx")
     assert graph.tensors[graph.input].shape == (3, 12, 12)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("conv1d", (4, 32)), ("dilated", (3, 16, 16))])
+def test_exported(capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, shape: tuple[int, ...],
+                  ) -> None:
+    """Files that torch.onnx.export has written."""
+    samples, out = data(tmp_path, 8, *shape), tmp_path / "out.onnx"
+    code, _, err = run(capsys, Path(__file__).parents[1] / "data" / f"{name}.onnx", "--calibration", samples,
+                       "-o", out)
+    assert (code, err) == (0, "")
+    graph = load(out)
+    assert set(oracle.compare(graph, out, inputs.load([samples], graph)).values()) == {0}
 
 
 def test_several_outputs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from headrace.gen.importer.source.node import MAX_KERNEL, OnnxNode
 from headrace.gen.importer.source.rewrite import Rewrite
 
 _RANK = 4
+_ROW = (0, 1, 3)  # the axes of a row (N, C, W), as of an image
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def merge(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def amounts(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto) -> npt.NDArray[np.int64]:
-    """What a Pad of an image adds, [before and behind, axis].
+    """What a Pad of an image adds, [before and behind, axis]; of a row, as one of height 1.
 
     Raises
     ------
@@ -73,10 +74,11 @@ def amounts(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto) -> npt.NDArr
         If that is no constant, or does not fit an image (N, C, H, W).
     """
     look.expect_inputs(1, 4)
-    given = look.integers("pads", (0,) * 2 * _RANK)  # before opset 11
-    pads = rewrite.integers(node.input[1]) if len(node.input) > 1 else np.array(given)
+    given = look.numbers("pads") or ()  # before opset 11
+    pads = rewrite.integers(node.input[1]) if len(node.input) > 1 else np.array(given, np.int64)
     has_axes = len(node.input) > 3 and bool(node.input[3])
-    axes = rewrite.integers(node.input[3]) if has_axes else np.arange(_RANK)
+    row = not has_axes and pads is not None and pads.size == 2 * len(_ROW)
+    axes = rewrite.integers(node.input[3]) if has_axes else np.array(_ROW) if row else np.arange(_RANK)
     if pads is None or axes is None:
         raise look.error("its pads or axes are not constant integers; these are supported")
     places = {int(axis) % _RANK for axis in axes[:_RANK + 1] if -_RANK <= axis < _RANK}
@@ -110,12 +112,16 @@ def _pad(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto, before: _Padded
         return _Padded(node.input[0], (top, left, bottom, right), value)
     if before.value != value:
         raise look.error(f"adds {value:g} around {before.value:g}; equal values are supported")
-    return replace(before, pads=_sum(before.pads, (top, left, bottom, right)))
+    top, left, bottom, right = (x + y for x, y in zip(before.pads, (top, left, bottom, right), strict=True))
+    return replace(before, pads=(top, left, bottom, right))
 
 
-def _sum(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, int, int, int]:
-    top, left, bottom, right = (x + y for x, y in zip(a, b, strict=True))
-    return top, left, bottom, right
+def _sides(rewrite: Rewrite, node: onnx.NodeProto) -> int:
+    """Of the window of a Conv or pooling: 2, of one that reads rows 1."""
+    kernel = rewrite.look(node).numbers("kernel_shape")
+    weights = rewrite.producer(node.input[1], "DequantizeLinear") if len(node.input) > 1 else None
+    tensor = rewrite.tensor(weights.input[0]) if weights else None
+    return 1 if len(kernel or () if tensor is None else tensor.dims[2:]) == 1 else 2
 
 
 def _quantisation(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto) -> tuple[float, int, int, int]:
@@ -139,7 +145,8 @@ def _converted(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto, value: fl
 
 
 def _into_window(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto, padded: _Padded) -> None:
-    own = look.integers("pads", (0, 0, 0, 0))
+    sides = _sides(rewrite, node)
+    own = look.integers("pads", (0, 0) * sides)
     match node.op_type:
         case "Conv" | "AveragePool" if padded.value != 0:
             raise look.error(f"reads an image padded with {padded.value:g}; 0 is supported")
@@ -161,7 +168,9 @@ def _into_window(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto, padded:
     if (mode := look.text("auto_pad", "NOTSET")) not in ("NOTSET", "VALID"):
         raise look.error(f"auto_pad {quote(mode)} behind a Pad is not supported; NOTSET and VALID are")
     more = {"count_include_pad": 1} if node.op_type == "AveragePool" else {}
-    pads = padded.pads if mode == "VALID" else _sum(own, padded.pads)
+    top, left, bottom, right = padded.pads  # along the axes 2 and 3 or -1, of which a row has one
+    added = padded.pads if sides == 2 else (top + left, bottom + right)
+    pads = added if mode == "VALID" else tuple(x + y for x, y in zip(own, added, strict=True))
     others = [attribute for attribute in node.attribute if attribute.name not in ("pads", "auto_pad", *more)]
     del node.attribute[:]
     node.attribute.extend([*others, *(helper.make_attribute(name, value)

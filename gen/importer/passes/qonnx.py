@@ -18,7 +18,8 @@ from headrace.gen.importer.source.node import OnnxNode
 _OPSET = 13  # DequantizeLinear per channel
 _IR_VERSION = 8
 _LINEAR = ("Conv", "Gemm", "MatMul")
-_SAME_QUANTISATION = ("Flatten", "Identity", "MaxPool", "Relu", "Reshape", "Squeeze", "Transpose")
+_SAME_QUANTISATION = ("Flatten", "GlobalMaxPool", "Identity", "MaxPool", "Relu", "Reshape", "Squeeze",
+                      "Transpose")
 
 
 def expand(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -170,10 +171,10 @@ class _Expansion:
             raise node.error("its weights are not quantised; a constant behind a Quant is supported")
         if weight.bits > 8:
             raise node.error(f"weights of {weight.bits} bits are not supported; 2 to 8 are")
-        rank = 4 if node.operator == "Conv" else 2
-        if weight.integers.ndim != rank or not weight.integers.size:
+        rank, ranks = weight.integers.ndim, (3, 4) if node.operator == "Conv" else (2,)
+        if rank not in ranks or not weight.integers.size:
             raise node.error(f"weights of shape {list(weight.integers.shape)} are not supported; "
-                             f"{rank} dimensions, none of them 0, are")
+                             f"{' or '.join(map(str, ranks))} dimensions, none of them 0, are")
         rows = node.operator == "Conv" or node.integer("transB", 0)
         axes = tuple(range(rank)) if rows else (1, 0)
         weight = weight.transpose(axes)  # outputs first

@@ -7,6 +7,7 @@ import onnx
 from headrace.gen.importer.source.rewrite import Rewrite
 
 _SHAPES = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_MAXIMA = ("GlobalMaxPool", "MaxPool")
 _ACTIVATIONS = ("Clip", "Relu")
 
 Readers = dict[str, list[onnx.NodeProto]]  # of each tensor
@@ -16,10 +17,10 @@ def separate(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Give each Reshape and its like a quantised tensor of its own to read, and one to write.
 
     Between an operator and its QuantizeLinear they move behind that, where they work on integers. Between a
-    DequantizeLinear and an operator they, and MaxPool, get another QuantizeLinear and DequantizeLinear behind
+    DequantizeLinear and an operator they, and maxima, get another QuantizeLinear and DequantizeLinear behind
     them.
     """
-    if not any(node.op_type in (*_SHAPES, "MaxPool") for node in model.graph.node):
+    if not any(node.op_type in (*_SHAPES, *_MAXIMA) for node in model.graph.node):
         return model
     rewrite = Rewrite(model, path)
     readers: Readers = defaultdict(list)
@@ -30,7 +31,7 @@ def separate(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     for node in rewrite:
         done = (node.op_type == "QuantizeLinear" and _move_behind(rewrite, node)
                 or (node.op_type in _SHAPES and _is_read_as_real(readers, node.output[0])
-                    or node.op_type == "MaxPool" and _is_computed_with(readers, node.output[0]))
+                    or node.op_type in _MAXIMA and _is_computed_with(readers, node.output[0]))
                 and _quantise_again(rewrite, node))
         if not done:
             rewrite.keep(node)

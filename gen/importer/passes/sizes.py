@@ -9,14 +9,15 @@ from headrace.gen.importer.source.file import quote
 from headrace.gen.ir.errors import HeadraceError
 
 Given = Sequence[int] | Callable[[], Sequence[int] | None] | None  # a function is asked where a size is open
-RANKS = (2, 4)  # of an input, with the batch
+RANKS = (2, 3, 4)  # of an input, with the batch
 
 
 def fix(model: onnx.ModelProto, path: Path, shape: Given = None) -> onnx.ModelProto:
     """Return ``model`` with an input of fixed sizes, a copy if some were open.
 
     An open batch, whatever the file calls it, is 1. Other open sizes come from ``shape``, (C, H, W) or the
-    file's order where only that agrees with the sizes that it has, or (N) or (N, 1, 1) for a vector.
+    file's order where only that agrees with the sizes that it has, (C, W) or (C, 1, W) for a row, or (N) or
+    (N, 1, 1) for a vector.
 
     Raises
     ------
@@ -64,11 +65,13 @@ def _sizes(where: str, dims: list[int], given: Given, *, nhwc: bool) -> Sequence
         return dims
     shape = given() if callable(given) else given
     if shape is None:
-        wanted = "N" if len(dims) == 1 else "C H W"
+        wanted = {1: "N", 2: "C W"}.get(len(dims), "C H W")
         raise HeadraceError(f"{where}; --shape {wanted}, or input data in an .npz or .npy, says what is open")
     orders = [list(shape)]
     if len(shape) == len(dims) == 3:
         orders.insert(0 if nhwc else 1, [*shape[1:], shape[0]])
+    elif len(shape) == 3 and len(dims) == 2:  # a row as an image, or with its batch
+        orders += [[shape[0], shape[2]]] * (shape[1] == 1) + [[*shape[1:]]]
     elif [*shape[1:]] == [1, 1]:
         orders.append([shape[0]])  # a vector as an image
     for order in orders:

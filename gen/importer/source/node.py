@@ -59,7 +59,7 @@ class OnnxNode:
         attribute = self._take(name, AttributeProto.INTS)
         values = tuple(default if attribute is None else attribute.ints)
         if len(values) != len(default):
-            raise self.error(f"{name} {list(values)[:9]} does not fit an image of two dimensions")
+            raise self.error(f"{name} {list(values)[:9]} is not supported; {len(default)} numbers are")
         return values
 
     def numbers(self, name: str) -> tuple[int, ...] | None:
@@ -87,41 +87,61 @@ class OnnxNode:
         return attribute
 
 
-def window(node: OnnxNode, image: Shape, *, kernel: tuple[int, int] | None = None) -> Window:
-    """Take the attributes of a convolution or pooling over an image of shape [C, H, W].
+def window(node: OnnxNode, image: Shape, *, kernel: Shape | None = None) -> Window:
+    """Take the attributes of a convolution or pooling over an image [C, H, W], or a row [C, W] of height 1.
 
     ``kernel`` is the size of the weights, where there are some. ``auto_pad`` becomes plain pads.
     """
-    if len(image) != 3:
-        raise node.error(f"reads {describe(image)}; an image (1, C, H, W) is supported")
-    height, width = node.integers("kernel_shape", kernel or (0, 0))
-    if kernel is not None and (height, width) != kernel:
-        raise node.error(f"kernel_shape {[height, width]} but weights of {list(kernel)}")
-    strides = node.integers("strides", (1, 1))
-    if (dilations := node.integers("dilations", (1, 1))) != (1, 1):
-        raise node.error(f"dilations {list(dilations)} are not supported; [1, 1] is")
-    pads = node.integers("pads", (0, 0, 0, 0))
-    for name, values, least in (
-            ("kernel_shape", (height, width), 1), ("strides", strides, 1), ("pads", pads, 0)):
+    check_image(node, image)
+    once = (1,) * (len(image) - 1)  # for each side
+    taps = node.integers("kernel_shape", kernel or (0,) * len(once))
+    if kernel is not None and taps != kernel:
+        raise node.error(f"kernel_shape {list(taps)} but weights of {list(kernel)}")
+    strides = node.integers("strides", once)
+    dilations = node.integers("dilations", once)
+    pads = node.integers("pads", (0, 0) * len(once))
+    for name, values, least in (("kernel_shape", taps, 1), ("strides", strides, 1),
+                                ("dilations", dilations, 1), ("pads", pads, 0)):
         if not all(least <= value <= MAX_KERNEL for value in values):
             raise node.error(
                 f"{name} {list(values)} is not supported; {least} to {MAX_KERNEL} is")
+    spans = tuple((count - 1) * dilation + 1 for count, dilation in zip(taps, dilations, strict=True))
+    if max(spans) > MAX_KERNEL:
+        raise node.error(f"kernel_shape {list(taps)} with dilations {list(dilations)} is not supported; "
+                         f"{MAX_KERNEL} from the first to the last is")
     match node.text("auto_pad", "NOTSET"):
         case "NOTSET":
             pass
         case "VALID":
-            pads = (0, 0, 0, 0)
+            pads = (0, 0) * len(once)
         case "SAME_UPPER" | "SAME_LOWER" as mode:
-            pads = _same_pads(image[1:], (height, width), strides, lower=mode == "SAME_LOWER")
+            pads = _same_pads(image[1:], spans, strides, lower=mode == "SAME_LOWER")
         case mode:
             raise node.error(f"auto_pad {quote(mode)} is not supported; "
                              "NOTSET, VALID, SAME_UPPER and SAME_LOWER are")
-    top, left, bottom, right = pads
-    result = Window(kernel=(height, width), stride=(strides[0], strides[1]),
-                    pads=(top, left, bottom, right))
-    if min(result.output_size(*image[1:])) < 1:
-        raise node.error(f"kernel {[height, width]} does not fit into {describe(image)}")
+    before, after = _two(pads[:len(once)], 0), _two(pads[len(once):], 0)
+    apart = tuple(dilation if count > 1 else 1 for count, dilation in zip(taps, dilations, strict=True))
+    result = Window(kernel=_two(spans), stride=_two(strides), pads=(*before, *after), dilation=_two(apart))
+    if min(result.output_size(*_two(image[1:]))) < 1:
+        raise node.error(f"kernel {list(spans)} does not fit into {describe(image)}")
     return result
+
+
+def check_image(node: OnnxNode, shape: Shape) -> None:
+    """Insist that what a node reads is an image or a row."""
+    if len(shape) not in (2, 3):
+        raise node.error(f"reads {describe(shape)}; an image (1, C, H, W) and a row (1, C, W) are supported")
+
+
+def like(shape: Shape, image: Shape) -> Shape:
+    """The shape of an image [C, H, W] that was made of what has ``shape``: of a row, a row."""
+    return image if len(shape) == 3 else (image[0], image[2])
+
+
+def _two(sides: Shape, above: int = 1) -> tuple[int, int]:
+    """What an attribute says vertically and horizontally; of a row, ``above`` vertically."""
+    vertical, horizontal = (above, *sides)[-2:]
+    return vertical, horizontal
 
 
 def describe(shape: Shape) -> str:

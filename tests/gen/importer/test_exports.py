@@ -58,8 +58,8 @@ def quantised(exports: Path, name: str, target: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", [
-    "act_elu", "act_hardswish", "act_prelu1", "act_silu", "act_tanh", "avgpool3s2", "mlp", "res_dynN",
-    "res_dynNHW", "res_dynN_dynamo", "se"])
+    "act_elu", "act_hardswish", "act_prelu1", "act_silu", "act_tanh", "avgpool3s2", "conv1d", "dilated",
+    "mlp", "res_dynN", "res_dynNHW", "res_dynN_dynamo", "se"])
 def test_float(exports: Path, tmp_path: Path, name: str) -> None:
     target = tmp_path / "quantised.onnx"
     assert judged(target, quantised(exports, name, target)) == 0
@@ -68,9 +68,6 @@ def test_float(exports: Path, tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(("name", "expected"), [
     ("batch4", ("input 'input.1' has shape (4, 3, 16, 16); a batch of 1, or one of any size, is supported: "
                "hardware takes frames one by one, so export the network with such a batch")),
-    ("conv1d", ("input 'input.1' has shape (1, 4, 32); four or two sizes are supported; a row is an image of "
-               "height 1: export the network with that")),
-    ("dilated", "when quantised: Conv '/s/s.1/s.1.0/Conv': dilations [2, 2] are not supported; [1, 1] is"),
     ("focus", f"when quantised: SpaceToDepth 'SpaceToDepth': {UNSUPPORTED}"),
     ("norm_subdiv", ("when quantised: Sub '/Sub': computes with the network's input before it is quantised, "
                      "which is the host's; export the network without that")),

@@ -25,10 +25,11 @@ def pool(shape: tuple[int | str | None, ...]) -> QdqModel:
     return model
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((4, 8), "(1, 4, 8)"), ((), "(1)"), (("a", 8), "(1, a, 8)")])
+@pytest.mark.parametrize(("shape", "expected"), [
+    ((4, 8, 2, 3), "(1, 4, 8, 2, 3)"), ((), "(1)"), (("a", 8, 2, 3), "(1, a, 8, 2, 3)")])
 def test_input_shapes(tmp_path: Path, shape: tuple[int, ...], expected: str) -> None:
     assert refusal(pool(shape), tmp_path) == (
-        f"input 'x' has shape {expected}; (1, C, H, W) and (1, N) are supported")
+        f"input 'x' has shape {expected}; (1, C, H, W), (1, C, W) and (1, N) are supported")
 
 
 def test_input_type(tmp_path: Path) -> None:

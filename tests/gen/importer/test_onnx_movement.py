@@ -171,7 +171,7 @@ DO = "'asymmetric' with 'floor' and 'half_pixel' with 'round_prefer_floor' do"
     (resized(None, scales(1, 1, 64, 1), shape=(1, 2048, 1)),
      "Resize 'y': its output has shape (1, 1, 131072, 1); sides of up to 65536 are supported"),
     (resized(None, scales(1, 1, 2, 2), shape=(4,)),
-     "Resize 'y': reads shape (1, 4); an image (1, C, H, W) is supported"),
+     "Resize 'y': reads shape (1, 4); an image (1, C, H, W) and a row (1, C, W) are supported"),
 ])
 def test_refused(tmp_path: Path, model: QdqModel, expected: str) -> None:
     assert refusal(model, tmp_path) == expected
