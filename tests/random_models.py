@@ -93,7 +93,8 @@ class _Builder:
             made = q if layer.keep else self.q(self.scale(64 * q.scale * first.scale, 2), layer)
             return self.model.operator("Mul", operands, made, name=name)
         made = q if layer.keep else self.q(self.scale(q.scale + first.scale), layer)
-        return self.model.operator("Add", operands, made, name=name)
+        subtracts = layer.kind == "difference" and not self.network.operators  # no kernel of that form does
+        return self.model.operator("Sub" if subtracts else "Add", operands, made, name=name)
 
     def function(self) -> Function | None:
         """Another function in the place of a LeakyRelu."""

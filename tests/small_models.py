@@ -62,7 +62,10 @@ def branches(path: Path) -> Path:
 
 
 def products(path: Path) -> Path:
-    """Save a network of a gate, which is a table times what it is made of, and a product with rows held."""
+    """Save a network of a gate, which is a table times what it is made of, and a product with rows held.
+
+    Between them is a difference.
+    """
     weight = partial(_weight, np.random.default_rng(9))
     model = QdqModel()
     x = model.input(SHAPE, Q(0.02, 120))
@@ -71,6 +74,7 @@ def products(path: Path) -> Path:
     gated = model.operator("Mul", [a, gate], Q(0.04, 20), name="gated")
     deep = model.conv(gated, weight(4, 1, 3, 3), Q(0.06, 0), name="deep", group=4, pads=[1, 1, 1, 1],
                       clip="Relu")
+    deep = model.operator("Sub", [deep, a], Q(0.09, 60), name="apart")
     y = model.operator("Mul", [deep, gated], Q(0.1, 128), name="y", clip=(-9.0, 9.0))
     model.output(y, (4, *SHAPE[1:]))
     return model.save(path)

@@ -6,6 +6,7 @@ from math import prod
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from headrace.gen.importer.concat import concat
 from headrace.gen.importer.convolution import conv, gemm
@@ -27,7 +28,7 @@ from headrace.gen.importer.values import (
     check_multiplier,
     describe_value,
 )
-from headrace.gen.ir.graph import Add, GlobalAveragePool, Mul, Node, Pool, Tensor
+from headrace.gen.ir.graph import Add, GlobalAveragePool, Mul, Node, Pool, Sub, Tensor
 
 MAX_RATIO = 1 << 16  # of an addend's or product's scale to the result's; a single step saturates long before
 Moved = Activation | GraphInput
@@ -52,14 +53,37 @@ def add(node: OnnxNode, args: Arguments) -> Result | Pointwise:
         with np.errstate(over="ignore", under="ignore"):
             factors = np.array([a.tensor.quantisation.scale, b.tensor.quantisation.scale],
                                np.float32) / np.float32(y.quantisation.scale)
-        check_multiplier(node, factors)
-        if factors.max() > MAX_RATIO:
-            raise node.error(f"an input's scale is {factors.max():g} times the output's; "
-                             f"up to {MAX_RATIO} times is supported")
+        _check_factors(node, factors)
         return Add("", (a.tensor.name, b.tensor.name), y.name, factors=(factors[0], factors[1]),
                    lo=lo, hi=hi)
 
     return Result(node, a.shape, a.tensor.shape, make)
+
+
+def subtract(node: OnnxNode, args: Arguments) -> Result | Pointwise:
+    node.expect_inputs(2, 2)
+    a, b = args
+    if not (isinstance(a, Activation) and isinstance(b, Activation)) or a.tensor.name == b.tensor.name:
+        return function(node, args)
+    node.finish()
+    a, b = _alike(node, args, "subtracts")
+
+    def make(y: Tensor, lo: int, hi: int) -> Node:
+        scales = np.array([a.tensor.quantisation.scale, b.tensor.quantisation.scale], np.float32)
+        with np.errstate(over="ignore", under="ignore"):
+            _check_factors(node, scales / np.float32(y.quantisation.scale))
+            if not np.isfinite(2 * _LARGEST * scales).all():
+                raise node.error(f"an input's scale {scales.max():g} takes differences beyond float32")
+        return Sub("", (a.tensor.name, b.tensor.name), y.name, lo=lo, hi=hi)
+
+    return Result(node, a.shape, a.tensor.shape, make)
+
+
+def _check_factors(node: OnnxNode, factors: npt.NDArray[np.float32]) -> None:
+    check_multiplier(node, factors)
+    if factors.max() > MAX_RATIO:
+        raise node.error(f"an input's scale is {factors.max():g} times the output's; "
+                         f"up to {MAX_RATIO} times is supported")
 
 
 def mul(node: OnnxNode, args: Arguments) -> Result | Pointwise:
@@ -244,6 +268,7 @@ OPERATORS: dict[str, Callable[[OnnxNode, Arguments], Value]] = {
     "Reshape": reshape,
     "Resize": resize,
     "Squeeze": squeeze,
+    "Sub": subtract,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }

@@ -90,7 +90,7 @@ def function(node: OnnxNode, args: Arguments) -> Pointwise:
     if len(names) > 1:
         raise node.error(f"computes with two quantised tensors, {quote(names[0])} and {quote(names[1])}; a "
                          "function of one is supported, with no QuantizeLinear between its operators, and "
-                         "the sum and the product of two")
+                         "sum, difference and product of two")
     first = found[0]
     if any((each.shape, each.x.order) != (first.shape, first.x.order) for each in found):
         shapes = " and ".join(describe(each.shape) for each in found[:2])

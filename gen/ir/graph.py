@@ -126,6 +126,20 @@ class Add:
 
 
 @dataclass(frozen=True, eq=False)
+class Sub:
+    """``y = sat(rint(((a - a_zp) * a_scale - (b - b_zp) * b_scale) / y_scale) + y_zp)`` in float32.
+
+    The order of the operations is that of :class:`headrace.gen.numerics.rules.SubRule`.
+    """
+
+    name: str
+    inputs: tuple[str, str]
+    output: str
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
 class Mul:
     """``y = sat(rint(f32((a - a_zp) * (b - b_zp)) * multiplier + y_zp))`` in float32, the product exact.
 
@@ -181,7 +195,7 @@ class Upsample:
     hi: int
 
 
-Node = Conv | Pool | GlobalAveragePool | Add | Mul | Lookup | Concat | Upsample
+Node = Conv | Pool | GlobalAveragePool | Add | Sub | Mul | Lookup | Concat | Upsample
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +236,7 @@ class Graph:
                     assert node.window.output_size(x.height, x.width) == (y.height, y.width)
                 case GlobalAveragePool():
                     assert y.shape == (x.channels, 1, 1)
-                case Add() | Mul():
+                case Add() | Sub() | Mul():
                     assert all(self.tensors[name].shape == y.shape for name in node.inputs)
                 case Lookup():
                     assert y.shape == x.shape and node.table.shape == (256,)

@@ -14,6 +14,7 @@ from headrace.gen.ir.graph import (
     Node,
     Pool,
     Quantisation,
+    Sub,
     Upsample,
 )
 from headrace.hdl.arithmetic.requantisation import signed_width
@@ -109,6 +110,8 @@ def operation(node: Node) -> str:
             return "global average pool"
         case Add():
             return "add"
+        case Sub():
+            return "subtract"
         case Mul():
             return "multiply"
         case Lookup():

@@ -1,4 +1,4 @@
-"""Additions, multiplications and concatenations: where branches meet."""
+"""Additions, subtractions, multiplications and concatenations: where branches meet."""
 from abc import abstractmethod
 from collections.abc import Container, Iterator, Sequence
 from itertools import accumulate
@@ -6,7 +6,7 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.ir.graph import Add, Concat, Graph, Mul
+from headrace.gen.ir.graph import Add, Concat, Graph, Mul, Sub
 from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.kind import Kind, Site
 from headrace.gen.kinds.needs import Needs, complete
@@ -68,9 +68,14 @@ class AddKind(Elementwise[Add]):
     name, of = "add", Add
 
     def make(self, site: Site[Add], plan: LayerPlan) -> Layer:
-        a, b = site.inputs
-        return add.Add(a=a, b=b, o=site.o, rows=plan.shortcut_rows, steps=plan.requantise_steps,
-                       scaling=site.constants.adds[site.node.name])
+        return _sum(site, plan)
+
+
+class SubKind(Elementwise[Sub]):
+    name, of = "sub", Sub
+
+    def make(self, site: Site[Sub], plan: LayerPlan) -> Layer:
+        return _sum(site, plan)
 
 
 class MulKind(Elementwise[Mul]):
@@ -100,6 +105,12 @@ class ConcatKind(Join[Concat]):
 
     def make(self, site: Site[Concat], plan: LayerPlan) -> Layer:
         return concat.Concat(inputs=site.inputs, rows=plan.shortcut_rows)
+
+
+def _sum(site: Site[Add] | Site[Sub], plan: LayerPlan) -> Layer:
+    a, b = site.inputs
+    return add.Add(a=a, b=b, o=site.o, rows=plan.shortcut_rows, steps=plan.requantise_steps,
+                   scaling=site.constants.adds[site.node.name])
 
 
 def steps(needs: Sequence[Needs], turns: Sequence[Turns], held: Container[int]) -> npt.NDArray[np.int64]:

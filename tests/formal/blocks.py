@@ -5,6 +5,7 @@ Mostly 2 channels, 3 rows and 2 columns of activations of one bit: enough for ev
 padding on all sides, and for each register to hold a value that another one could not be taken for.
 """
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -178,6 +179,8 @@ def either(pipelined: bool) -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         "add": (1, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=1, rows=(0, 0))),
         "add, held rows": (
             3, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=2, rows=(2, 1))),
+        "sub": (3, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), steps=2, rows=(0, 0),
+                           scaling=replace(ADD, mirror=1))),
         "mul": (3, partial(Mul, a=rows(**p), b=rows(**p), o=rows(**p), zero_points=(0, 1), sum=signed(3),
                            scaling=scaling(1), steps=2, rows=(0, 0))),
         "narrow": (3, of(input_stationary, p_in=1, p_out=1, drain=False)),

@@ -77,8 +77,8 @@ def test_float(exports: Path, tmp_path: Path, name: str) -> None:
     ("refpad", "when quantised: Pad '/s/s.0/Pad': mode 'reflect' is not supported; 'constant' is"),
     ("se", ("when quantised: Mul '/Mul': computes with two quantised tensors, "
             "'/a/a.2/Relu_output_0_QuantizeLinear_Output' and '/f2/Conv_output_0_QuantizeLinear_Output'; "
-            "a function of one is supported, with no QuantizeLinear between its operators, and the sum "
-            "and the product of two")),
+            "a function of one is supported, with no QuantizeLinear between its operators, and sum, "
+            "difference and product of two")),
     ("shuffle", ("when quantised: Transpose '/Transpose': perm [0, 2, 1, 3, 4] is not supported; one of an "
                 "image's channels, rows and columns is")),
     ("split", f"when quantised: Split '/Split': {UNSUPPORTED}"),

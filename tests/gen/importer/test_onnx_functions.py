@@ -128,13 +128,15 @@ def streams(operator: str, change: Callable[[QdqModel, str], str]) -> QdqModel:
 
 
 TWO = ("computes with two quantised tensors, 'x_q' and 's_q'; a function of one is supported, with no "
-       "QuantizeLinear between its operators, and the sum and the product of two")
+       "QuantizeLinear between its operators, and sum, difference and product of two")
 
 
 @pytest.mark.parametrize(("model", "expected"), [
     (streams("Mul", lambda model, x: model.node("Tanh", [model.quantise(x, Y, name="s")], "t")),
      f"Mul 'y': {TWO}"),
-    (streams("Sub", lambda model, x: model.quantise(x, Y, name="s")), f"Sub 'y': {TWO}"),
+    (streams("Sub", lambda model, x: model.node("Tanh", [model.quantise(x, Y, name="s")], "t")),
+     f"Sub 'y': {TWO}"),
+    (streams("Div", lambda model, x: model.quantise(x, Y, name="s")), f"Div 'y': {TWO}"),
     (streams("Add", lambda model, x: model.node("Tanh", [model.quantise(x, Y, name="s")], "t")),
      f"Add 'y': {TWO}"),
     (with_constant("Mul", np.arange(4).reshape(4, 1, 1)),
@@ -188,6 +190,8 @@ def test_functions_of_two_tensors_are_not_passed_over(tmp_path: Path) -> None:
     nodes += [helper.make_node("Sigmoid", ["a"], ["s"]), helper.make_node("Mul", ["a", "s"], ["silu"])]
     constants = {"scale", "zero", "c"}
     assert of_two_tensors(nodes, constants) == set()
+    plain = helper.make_node("Sub", ["a", "b"], ["p"])
+    assert of_two_tensors([*nodes, plain], constants) == set()  # the reference does it in the same order
     two = helper.make_node("Sub", ["silu", "b"], ["d"])
     assert of_two_tensors([*nodes, two], constants) == {"Sub"}
     late = helper.make_node("Tanh", ["d"], ["t"])
