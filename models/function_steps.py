@@ -1,19 +1,25 @@
-"""Which operators of a float network a quantiser shall leave alone, as they are steps of a function."""
-from itertools import count
-from math import prod
+"""Functions in a float network: what a quantiser shall leave alone, and the input that it forgets."""
+from itertools import chain, count
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import helper, numpy_helper
+
+from headrace.gen.importer.source.functions import FUNCTIONS
+from headrace.gen.ir.graph import Quantisation
+
+_MOVES = frozenset({"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
 
 def name(path: Path) -> list[str]:
-    """The names of the sums with one number in a file, to which names are given if they have none.
+    """The names of the sums with a constant in a file, to which names are given if they have none.
 
     They are steps of functions, as of x * Clip(x + 3, 0, 6) / 6, which become one table if nothing is
     quantised in between. A bias behind a MatMul is in its Gemm already.
     """
     model = onnx.load(path)
-    numbers = {tensor.name for tensor in model.graph.initializer if prod(tensor.dims) == 1}
+    numbers = {tensor.name for tensor in model.graph.initializer}
     found = [node for node in model.graph.node if node.op_type == "Add" and numbers.intersection(node.input)]
     taken = {node.name for node in model.graph.node}
     for node in found:
@@ -22,3 +28,47 @@ def name(path: Path) -> list[str]:
             taken.add(node.name)
     onnx.save(model, path)
     return [node.name for node in found]
+
+
+def quantise_input(path: Path, source: str, q: Quantisation) -> None:
+    """Let functions of the network's input, such as a normalisation, begin with its quantised values.
+
+    ``q`` is taken if nothing in the file has quantised the input yet.
+    """
+    model = onnx.load(path)
+    graph, moved, made = model.graph, {source}, dict[str, str]()
+    taken = {*(name for node in graph.node for name in (*node.input, *node.output)),
+             *(tensor.name for tensor in graph.initializer)}
+    for node in graph.node:
+        if node.op_type in _MOVES and node.input[0] in moved:
+            moved.update(node.output)
+    readers = [node for node in graph.node if node.op_type in FUNCTIONS and moved.intersection(node.input)]
+    if not readers:
+        return
+    known = next((list(node.input[1:]) for node in graph.node
+                  if node.op_type == "QuantizeLinear" and node.input[0] in moved), None)
+    if known is None:
+        known = [unused(f"{source}_{what}", taken) for what in ("scale", "zero_point")]
+        zero = np.array(q.zero_point, np.int8 if q.signed else np.uint8)
+        graph.initializer.extend([numpy_helper.from_array(np.array(q.scale, np.float32), known[0]),
+                                  numpy_helper.from_array(zero, known[1])])
+    nodes = list(graph.node)
+    for reader in readers:
+        for index, name in enumerate(reader.input):
+            if name in moved and name not in made:
+                quantised, made[name] = (unused(f"{name}_{what}", taken) for what in ("q", "dq"))
+                at = nodes.index(reader)
+                nodes[at:at] = [helper.make_node("QuantizeLinear", [name, *known], [quantised]),
+                                helper.make_node("DequantizeLinear", [quantised, *known], [made[name]])]
+            if name in moved:
+                reader.input[index] = made[name]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.save(model, path)
+
+
+def unused(name: str, taken: set[str]) -> str:
+    """A name that nothing has yet."""
+    name = next(each for each in chain([name], map(f"{name}_{{}}".format, count(1))) if each not in taken)
+    taken.add(name)
+    return name

@@ -145,7 +145,7 @@ def apply(node: Node, inputs: list[Activations], tensors: dict[str, Tensor]) -> 
                     for values, name in zip(inputs, node.inputs, strict=True))
             return scaled(a * b, node.multiplier, y_zp, node.lo, node.hi)
         case Lookup():
-            return node.table[x - tensors[node.inputs[0]].quantisation.lo]
+            return node.look_up(node.table, x - tensors[node.inputs[0]].quantisation.lo)
         case Concat():
             return np.concatenate(inputs, axis=1)
         case Upsample():

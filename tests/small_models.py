@@ -64,11 +64,13 @@ def branches(path: Path) -> Path:
 def products(path: Path) -> Path:
     """Save a network of a gate, which is a table times what it is made of, and a product with rows held.
 
-    Between them is a difference.
+    Between them is a difference, and before them a function by channel.
     """
     weight = partial(_weight, np.random.default_rng(9))
     model = QdqModel()
     x = model.input(SHAPE, Q(0.02, 120))
+    slopes = model.constant("slopes", np.float32([0.1, -0.2, 0.3]).reshape(3, 1, 1))
+    x = model.operator("PRelu", [x, slopes], Q(0.015, 60), name="bent")
     a = model.conv(x, weight(4, 3, 3, 3), Q(0.05, 100), name="stem", pads=[1, 1, 1, 1])
     gate = model.operator("HardSigmoid", [a], Q(1 / 256, 0), name="gate", alpha=1 / 6)
     gated = model.operator("Mul", [a, gate], Q(0.04, 20), name="gated")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from headrace.gen.importer.concat import concat
 from headrace.gen.importer.convolution import conv, gemm
-from headrace.gen.importer.pointwise import clip, function, is_single, leaky_relu, relu
+from headrace.gen.importer.pointwise import clip, function, leaky_relu, relu
 from headrace.gen.importer.resize import resize
 from headrace.gen.importer.source.functions import FUNCTIONS
 from headrace.gen.importer.source.node import OnnxNode, Shape, describe, window
@@ -39,12 +39,11 @@ _LARGEST = 255  # of an activation, without its zero point
 def add(node: OnnxNode, args: Arguments) -> Result | Pointwise:
     node.expect_inputs(2, 2)
     node.finish()
-    for index, value in enumerate(args):
-        if isinstance(value, Constant | QuantisedConstant) and not is_single(value):
-            raise node.error(f"its input {index} is {describe_value(value)}; two quantised tensors are "
-                             "supported, one and a constant for all channels, and a bias in front of its "
-                             "MatMul's QuantizeLinear or in its Conv or Gemm, where onnxruntime's "
-                             "quant_pre_process puts it")
+    for value in args:
+        if isinstance(value, Result):
+            raise node.error(f"reads {describe_value(value)}; quantised tensors, constants beside one and "
+                             "functions of it are supported, and a bias in its Conv or Gemm, where "
+                             "onnxruntime's quant_pre_process puts it")
     if any(isinstance(value, Constant | QuantisedConstant | Pointwise) for value in args):
         return function(node, args)
     a, b = _alike(node, args, "adds")

@@ -75,6 +75,7 @@ class Pointwise:
     x: Activation
     values: npt.NDArray[np.float32] | None
     operators: tuple[str, ...] = ()  # of the file
+    by_channel: bool = False  # constants differ from channel to channel
 
     @property
     def shape(self) -> Shape:

@@ -6,7 +6,7 @@ follows ONNX Runtime's integer kernels; :mod:`headrace.sim.reference` carries it
 """
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -156,7 +156,7 @@ class Mul:
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """``y = table[x - lo of x's type]``: any function of one activation.
+    """``y = table[x - lo of x's type]``: any function of one activation, or one for each channel.
 
     Where ``ties`` is true, ONNX Runtime makes the table's value or one next to it, as its float32 functions
     depend there on where in a tensor a value stands (:mod:`headrace.sim.ties`).
@@ -165,11 +165,21 @@ class Lookup:
     name: str
     inputs: tuple[str]
     output: str
-    table: npt.NDArray[np.int16]  # [256]
+    table: npt.NDArray[np.int16]  # [256], or [channels, 256]
     lo: int  # least and greatest value that the output may take
     hi: int
     function: tuple[str, ...] = ()  # the operators of the file, where it is more than another quantisation
-    ties: npt.NDArray[np.bool_] | None = None  # [256]
+    ties: npt.NDArray[np.bool_] | None = None  # as the table
+
+    @property
+    def by_channel(self) -> bool:
+        return self.table.ndim > 1
+
+    def look_up(self, of: npt.NDArray[Any], places: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return what the table, or another of its shape, has at places (N, C, H, W) from its first on."""
+        channel = (np.arange(len(of))[:, None, None],) if self.by_channel else ()
+        found: npt.NDArray[Any] = of[*channel, places]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +249,7 @@ class Graph:
                 case Add() | Sub() | Mul():
                     assert all(self.tensors[name].shape == y.shape for name in node.inputs)
                 case Lookup():
-                    assert y.shape == x.shape and node.table.shape == (256,)
+                    assert y.shape == x.shape and node.table.shape in ((256,), (x.channels, 256))
                     assert node.lo <= node.table.min() and node.table.max() <= node.hi
                 case Concat():
                     inputs = [self.tensors[name] for name in node.inputs]

@@ -115,7 +115,8 @@ def operation(node: Node) -> str:
         case Mul():
             return "multiply"
         case Lookup():
-            return " ".join(("lookup", ", ".join(node.function))).strip()
+            by_channel = ("by channel",) if node.by_channel else ()
+            return " ".join(("lookup", ", ".join(node.function), *by_channel)).strip()
         case Concat():
             return "concatenation"
         case Upsample():

@@ -175,7 +175,8 @@ def either(pipelined: bool) -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         "requantise, readout of folds": (3, partial(
             Requantise, sum=SUM, count=1, readout=3, o=rows(lanes=1, fold=6, **p),
             scaling=scaling(2), steps=2)),
-        "lookup": (1, partial(Lookup, i=rows(**p), o=rows(**p), table=[1, 0])),
+        "lookup": (1, partial(Lookup, i=rows(**p), o=rows(**p), tables=[[1, 0]])),
+        "lookup, by channel": (1, partial(Lookup, i=rows(**p), o=rows(**p), tables=[[1, 0], [0, 1]])),
         "add": (1, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=1, rows=(0, 0))),
         "add, held rows": (
             3, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=2, rows=(2, 1))),

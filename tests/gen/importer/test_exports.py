@@ -58,8 +58,8 @@ def quantised(exports: Path, name: str, target: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", [
-    "act_elu", "act_hardswish", "act_prelu1", "act_silu", "act_tanh", "avgpool3s2", "mlp", "res_dynN",
-    "res_dynNHW", "res_dynN_dynamo"])
+    "act_elu", "act_hardswish", "act_prelu1", "act_silu", "act_tanh", "avgpool3s2", "mlp", "norm_subdiv",
+    "res_dynN", "res_dynNHW", "res_dynN_dynamo"])
 def test_float(exports: Path, tmp_path: Path, name: str) -> None:
     target = tmp_path / "quantised.onnx"
     assert judged(target, quantised(exports, name, target)) == 0
@@ -72,8 +72,6 @@ def test_float(exports: Path, tmp_path: Path, name: str) -> None:
                "height 1: export the network with that")),
     ("dilated", "when quantised: Conv '/s/s.1/s.1.0/Conv': dilations [2, 2] are not supported; [1, 1] is"),
     ("focus", f"when quantised: SpaceToDepth 'SpaceToDepth': {UNSUPPORTED}"),
-    ("norm_subdiv", ("when quantised: Sub '/Sub': computes with the network's input before it is quantised, "
-                     "which is the host's; export the network without that")),
     ("refpad", "when quantised: Pad '/s/s.0/Pad': mode 'reflect' is not supported; 'constant' is"),
     ("se", ("when quantised: Mul '/Mul': computes with two quantised tensors, "
             "'/a/a.2/Relu_output_0_QuantizeLinear_Output' and '/f2/Conv_output_0_QuantizeLinear_Output'; "

@@ -127,6 +127,8 @@ def streams(operator: str, change: Callable[[QdqModel, str], str]) -> QdqModel:
     return model
 
 
+EACH = "one value for all channels, or one for each, is supported"
+
 TWO = ("computes with two quantised tensors, 'x_q' and 's_q'; a function of one is supported, with no "
        "QuantizeLinear between its operators, and sum, difference and product of two")
 
@@ -139,16 +141,11 @@ TWO = ("computes with two quantised tensors, 'x_q' and 's_q'; a function of one 
     (streams("Div", lambda model, x: model.quantise(x, Y, name="s")), f"Div 'y': {TWO}"),
     (streams("Add", lambda model, x: model.node("Tanh", [model.quantise(x, Y, name="s")], "t")),
      f"Add 'y': {TWO}"),
-    (with_constant("Mul", np.arange(4).reshape(4, 1, 1)),
-     "Mul 'y': its input 1 is a constant of shape [4, 1, 1]; one value for all channels is supported"),
-    (with_constant("PRelu", np.arange(4).reshape(4, 1, 1)),
-     "PRelu 'y': its input 1 is a constant of shape [4, 1, 1]; one value for all channels is supported"),
+    (with_constant("Mul", np.arange(20).reshape(4, 5, 1)),
+     f"Mul 'y': its input 1 is a constant of shape [4, 5, 1]; {EACH}"),
+    (with_constant("PRelu", np.arange(5)), f"PRelu 'y': its input 1 is a constant of shape [5]; {EACH}"),
     (with_constant("Div", np.zeros((0,))),
-     "Div 'y': its input 1 is a constant of shape [0]; one value for all channels is supported"),
-    (with_constant("Add", np.arange(4).reshape(4, 1, 1)),
-     ("Add 'y': its input 1 is a constant of float32; two quantised tensors are supported, one and a "
-      "constant for all channels, and a bias in front of its MatMul's QuantizeLinear or in its Conv or Gemm, "
-      "where onnxruntime's quant_pre_process puts it")),
+     "Div 'y': a constant of shape [0] does not fit shape (1, 4, 5, 5)"),
     (with_constant("Mul", np.ones((2, 4, 1, 1))),
      "Mul 'y': a constant of shape [2, 4, 1, 1] does not fit shape (1, 4, 5, 5)"),
     (with_constant("Mul", np.ones((1, 1, 1)), (4,)),
