@@ -1,20 +1,23 @@
-"""Which operators of a float network a quantiser shall leave alone, as they are steps of a function."""
+"""Functions in a float network: what a quantiser shall leave alone, and the input that it forgets."""
 from collections.abc import Iterator
-from itertools import count
-from math import prod
+from itertools import chain, count
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 from headrace.gen.importer.source.functions import FUNCTIONS
+from headrace.gen.ir.graph import Quantisation
 
+_MOVES = frozenset({"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _LIMITS = ("Clip", "Relu")  # quantised as what they limit
 
 
 def name(path: Path) -> list[str]:
     """The names of the steps in a file that a quantiser might take; names are given where there are none.
 
-    Those are sums with one number, and products of what follows from one tensor, as of
+    Those are sums with a constant, and products of what follows from one tensor, as of
     x * Clip(x + 3, 0, 6) / 6: that becomes one table if nothing is quantised in between. A bias behind a
     MatMul is in its Gemm already.
     """
@@ -30,15 +33,59 @@ def name(path: Path) -> list[str]:
 
 
 def _steps(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    sizes = {tensor.name: prod(tensor.dims) for tensor in graph.initializer}
+    constants = {tensor.name for tensor in graph.initializer}
     sources: dict[str, str] = {}  # what a function's value follows from
     for node in graph.node:
-        inputs = [name for name in node.input if name and name not in sizes]
-        numbers = any(sizes.get(name) == 1 for name in node.input)
+        inputs = [name for name in node.input if name and name not in constants]
         follows = {sources.get(name, name) for name in inputs}
-        if node.op_type == "Add" and numbers or node.op_type == "Mul" and len(follows) < 2:
+        biased = node.op_type == "Add" and constants.intersection(node.input)
+        if biased or node.op_type == "Mul" and len(follows) < 2:
             yield node
         elif node.op_type in ("Add", *_LIMITS) and not any(name in sources for name in inputs):
             continue
         if len(follows) == 1 and node.op_type in FUNCTIONS:
             sources |= dict.fromkeys(node.output, *follows)
+
+
+def quantise_input(path: Path, source: str, q: Quantisation) -> None:
+    """Let functions of the network's input, such as a normalisation, begin with its quantised values.
+
+    ``q`` is taken if nothing in the file has quantised the input yet.
+    """
+    model = onnx.load(path)
+    graph, moved, made = model.graph, {source}, dict[str, str]()
+    taken = {*(name for node in graph.node for name in (*node.input, *node.output)),
+             *(tensor.name for tensor in graph.initializer)}
+    for node in graph.node:
+        if node.op_type in _MOVES and node.input[0] in moved:
+            moved.update(node.output)
+    readers = [node for node in graph.node if node.op_type in FUNCTIONS and moved.intersection(node.input)]
+    if not readers:
+        return
+    known = next((list(node.input[1:]) for node in graph.node
+                  if node.op_type == "QuantizeLinear" and node.input[0] in moved), None)
+    if known is None:
+        known = [unused(f"{source}_{what}", taken) for what in ("scale", "zero_point")]
+        zero = np.array(q.zero_point, np.int8 if q.signed else np.uint8)
+        graph.initializer.extend([numpy_helper.from_array(np.array(q.scale, np.float32), known[0]),
+                                  numpy_helper.from_array(zero, known[1])])
+    nodes = list(graph.node)
+    for reader in readers:
+        for index, name in enumerate(reader.input):
+            if name in moved and name not in made:
+                quantised, made[name] = (unused(f"{name}_{what}", taken) for what in ("q", "dq"))
+                at = nodes.index(reader)
+                nodes[at:at] = [helper.make_node("QuantizeLinear", [name, *known], [quantised]),
+                                helper.make_node("DequantizeLinear", [quantised, *known], [made[name]])]
+            if name in moved:
+                reader.input[index] = made[name]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.save(model, path)
+
+
+def unused(name: str, taken: set[str]) -> str:
+    """A name that nothing has yet."""
+    name = next(each for each in chain([name], map(f"{name}_{{}}".format, count(1))) if each not in taken)
+    taken.add(name)
+    return name

@@ -28,6 +28,7 @@ from headrace.gen.importer.source.file import quote, type_name
 from headrace.gen.importer.source.kind import is_quantised
 from headrace.gen.importer.source.node import OnnxNode
 from headrace.gen.ir.errors import HeadraceError, shorten
+from headrace.gen.ir.graph import Quantisation
 from headrace.gen.system import files, processes
 from headrace.models import function_steps as steps
 from headrace.sim.oracle import ERRORS
@@ -165,6 +166,7 @@ class FloatModel:
             weight_type=_TYPES[options.weights], calibrate_method=METHODS[options.method],
             nodes_to_exclude=steps.name(prepared),
             extra_options={"ActivationSymmetric": False})
+        steps.quantise_input(made, self.name, _range(samples, signed=options.activations == "int8"))
 
     def _check_sizes(self, model: onnx.ModelProto) -> None:
         """Refuse what would fill the memory, before anything is carried out."""
@@ -197,6 +199,13 @@ class FloatModel:
             raise HeadraceError(f"{self.path}: ONNX Runtime cannot quantise it: {reason}") from error
         finally:
             logging.disable(before)
+
+
+def _range(samples: Samples, *, signed: bool) -> Quantisation:
+    """The quantisation in which all samples, and 0, just fit."""
+    low, high = min(0.0, float(samples.min())), max(0.0, float(samples.max()))
+    scale = float(np.float32((high - low) / 255)) or 1.0
+    return Quantisation(scale, round(-low / scale) - 128 * signed, signed)
 
 
 def _with_clips(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,5 +1,5 @@
 """The integer graph carried out in numpy, exactly: what all hardware is compared with."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import TypeVar
 
@@ -17,11 +17,12 @@ from headrace.gen.ir.graph import (
     Node,
     Pool,
     Quantisation,
+    Sub,
     Tensor,
     Upsample,
     Window,
 )
-from headrace.gen.numerics.rules import AddRule
+from headrace.gen.numerics.rules import AddRule, SubRule
 
 Integers = npt.NDArray[np.integer]
 Activations = npt.NDArray[np.int16]
@@ -62,6 +63,18 @@ def add(a: Integers, b: Integers, *, zero_points: tuple[int, int],
     levels = np.arange(-128, 256)
     sums = rule(levels[:, None], levels).astype(np.int16)
     found: Activations = sums[a.astype(np.intp) + 128, b.astype(np.intp) + 128]
+    return found
+
+
+def subtract(a: Integers, b: Integers, *, quantisations: Sequence[Quantisation], lo: int, hi: int,
+             ) -> Activations:
+    """In real numbers; see :class:`headrace.gen.numerics.rules.SubRule`. Operands have 8 bits."""
+    scale_a, scale_b, scale_y = (np.float32(each.scale) for each in quantisations)
+    zero_a, zero_b, zero_y = (each.zero_point for each in quantisations)
+    rule = SubRule((scale_a, scale_b, scale_y), (zero_a, zero_b, zero_y), lo, hi)
+    levels = np.arange(-128, 256)
+    differences = rule(levels[:, None], levels).astype(np.int16)
+    found: Activations = differences[a.astype(np.intp) + 128, b.astype(np.intp) + 128]
     return found
 
 
@@ -124,12 +137,15 @@ def apply(node: Node, inputs: list[Activations], tensors: dict[str, Tensor]) -> 
         case Add():
             return add(*inputs, zero_points=(zp, tensors[node.inputs[1]].quantisation.zero_point),
                        factors=node.factors, zero_point=y_zp, lo=node.lo, hi=node.hi)
+        case Sub():
+            quantisations = [tensors[name].quantisation for name in (*node.inputs, node.output)]
+            return subtract(*inputs, quantisations=quantisations, lo=node.lo, hi=node.hi)
         case Mul():
             a, b = (values.astype(np.int32) - tensors[name].quantisation.zero_point
                     for values, name in zip(inputs, node.inputs, strict=True))
             return scaled(a * b, node.multiplier, y_zp, node.lo, node.hi)
         case Lookup():
-            return node.table[x - tensors[node.inputs[0]].quantisation.lo]
+            return node.look_up(node.table, x - tensors[node.inputs[0]].quantisation.lo)
         case Concat():
             return np.concatenate(inputs, axis=1)
         case Upsample():

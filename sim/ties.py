@@ -33,8 +33,9 @@ def find(node: Node, inputs: list[Activations], tensors: dict[str, Tensor], ours
     """
     found: npt.NDArray[np.bool_] = ours != theirs
     if isinstance(node, Lookup):
-        near = np.zeros(len(node.table), np.bool_) if node.ties is None else node.ties
-        found &= near[inputs[0] - tensors[node.inputs[0]].quantisation.lo] & (abs(ours - theirs) == 1)
+        near = np.zeros(node.table.shape, np.bool_) if node.ties is None else node.ties
+        places = inputs[0] - tensors[node.inputs[0]].quantisation.lo
+        found &= node.look_up(near, places) & (abs(ours - theirs) == 1)
         return found
     if not isinstance(node, Pool) or node.kind != "average":
         return np.zeros_like(found)

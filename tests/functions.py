@@ -127,3 +127,16 @@ FUNCTIONS = (
     chain("x plus f(x)", lambda x: x + tanh(x), ("Tanh", "x"), ("Add", "x", "")),
     chain("f(x) minus x", lambda x: abs(x) - x, ("Abs", "x"), ("Sub", "", "x")),
 )
+
+
+def by_channel(rng: np.random.Generator, shape: int | tuple[int, ...]) -> Function:
+    """A function with a number of its own for each channel; exact arithmetic is not asked of it."""
+    a, b = rng.uniform(-1, 1, shape), rng.uniform(0.5, 3, shape)
+    chains = (
+        [("PRelu", ("x", a), {})],
+        [("Sub", ("x", a), {}), ("Div", ("", b), {})],
+        [("Mul", ("x", a), {}), ("Add", ("", b), {})],
+        [("Mul", ("x", b), {}), ("Sigmoid", ("",), {}), ("Mul", ("x", ""), {})],
+        [("Max", ("x", a), {}), ("Min", ("", b), {})])
+    operators = chains[rng.integers(len(chains))]
+    return Function("by channel", abs, tuple(operators))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from functions import FUNCTIONS, Function
+from functions import FUNCTIONS, Function, by_channel
 from onnx_models import Q, QdqModel
 from qoperator_models import QOperatorModel
 from random_networks import Layer, Network, Shape
@@ -84,7 +84,7 @@ class _Builder:
                 return self.model.operator("AveragePool", [x], made, name=name, count_include_pad=1, **window)
             case "global":
                 return self.model.operator("GlobalAveragePool", [x], made, name=name)
-            case "leaky" if (function := self.function()) is not None:
+            case "leaky" if (function := self.function(shape)) is not None:
                 return self.model.quantise(function.add(self.model, x, name), made, name=name)
             case "leaky":
                 alpha = float(self.rng.choice((0.1, 0.25, -0.5)))
@@ -107,12 +107,16 @@ class _Builder:
             made = q if layer.keep else self.q(self.scale(64 * q.scale * first.scale, 2), layer)
             return self.model.operator("Mul", operands, made, name=name)
         made = q if layer.keep else self.q(self.scale(q.scale + first.scale), layer)
-        return self.model.operator("Add", operands, made, name=name)
+        subtracts = layer.kind == "difference" and not self.network.operators  # no kernel of that form does
+        return self.model.operator("Sub" if subtracts else "Add", operands, made, name=name)
 
-    def function(self) -> Function | None:
+    def function(self, shape: Shape) -> Function | None:
         """Another function in the place of a LeakyRelu."""
         if self.network.operators or self.functions.random() < 0.3:
             return None
+        if self.functions.random() < 0.3:
+            vector = any(layer.kind == "gemm" for layer in self.network.layers[:self.count - 1])
+            return by_channel(self.functions, shape[0] if vector else self.sides((shape[0], 1, 1)))
         known = [function for function in FUNCTIONS if function.opset <= self.model.opset]
         return known[self.functions.integers(len(known))]
 

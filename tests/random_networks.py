@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
-Kind = Literal["dense", "depthwise", "max", "average", "global", "global max", "gemm", "residual", "product",
-               "gate", "concat", "resize", "leaky", "requantise"]
+Kind = Literal["dense", "depthwise", "max", "average", "global", "global max", "gemm", "residual",
+               "difference", "product", "gate", "concat", "resize", "leaky", "requantise"]
 Form = Literal["U8U8", "U8S8", "S8S8"]  # of activations and weights
 
 MAX_KERNEL, MAX_SIDE = 7, 40
@@ -26,9 +26,9 @@ ZERO_POINTS = st.one_of(st.sampled_from((0, 255)), st.integers(0, 255))  # above
 class Layer:
     """One operator; or what joins ``bodies``, chains of operators that all begin at its input.
 
-    A residual adds up its input and what its body makes of it, a product multiplies them, and so does a gate,
-    whose body makes a vector; a concatenation joins what its bodies make. An empty body passes its input on,
-    so that a tensor may be joined with itself.
+    A residual adds up its input and what its body makes of it, a difference subtracts one of the other, a
+    product multiplies them, and so does a gate, whose body makes a vector; a concatenation joins what its
+    bodies make. An empty body passes its input on, so that a tensor may be joined with itself.
     """
 
     kind: Kind
@@ -119,16 +119,16 @@ def _layer(draw: Draw, shape: Shape, vector: bool) -> Layer:
     if vector:
         kinds: tuple[Kind, ...] = ("gemm", "leaky", "requantise")
     else:
-        kinds = ("dense", "dense", "depthwise", "depthwise", "residual", "residual", "product", "gate",
-                 "concat", "max", "average", "resize", "leaky", "requantise", "global", "global max",
+        kinds = ("dense", "dense", "depthwise", "depthwise", "residual", "residual", "difference", "product",
+                 "gate", "concat", "max", "average", "resize", "leaky", "requantise", "global", "global max",
                  "gemm")
     kind = draw(st.sampled_from(kinds))
     if kind == "gate":
         return Layer(kind, shape[0], draw(ZERO_POINTS), keep=draw(st.booleans()), swap=draw(st.booleans()),
                      bodies=(draw(_squeeze(shape)),))
-    if kind not in ("residual", "product", "concat"):
+    if kind not in ("residual", "difference", "product", "concat"):
         return draw(_operator(kind, shape))
-    if kind in ("residual", "product"):
+    if kind != "concat":
         body = draw(_same_size(shape))
         if _channels(body, shape) != shape[0] or not body and draw(st.booleans()):  # or it meets itself
             before = _channels(body, shape), *shape[1:]

@@ -14,6 +14,7 @@ from headrace.gen.ir.graph import (
     Node,
     Pool,
     Quantisation,
+    Sub,
     Tensor,
     Upsample,
     Window,
@@ -84,6 +85,10 @@ class Network:
         name = self.name("add")
         return self.add_node(Add(name, (a, b), name, (np.float32(0.613), np.float32(0.729)), -128, 127),
                              *self.tensors[a].shape)
+
+    def sub(self, a: str, b: str) -> str:
+        name = self.name("sub")
+        return self.add_node(Sub(name, (a, b), name, -128, 127), *self.tensors[a].shape)
 
     def mul(self, a: str, b: str) -> str:
         name = self.name("mul")
@@ -179,11 +184,11 @@ def skipped_rows() -> Graph:
 
 
 def gated() -> Graph:
-    """A product with a table of its other factor, which comes at once, and with what comes rows later."""
+    """A product with a table of its other factor, which comes at once, and a difference."""
     net = Network((3, 5, 4))
     x = net.conv("x", 3, 3)
     y = net.mul(x, net.lookup(x))
-    net.mul(net.conv(net.conv(y, 3, 3), 3), y)
+    net.mul(net.sub(y, net.conv(net.conv(y, 3, 3), 3)), y)
     return net.graph()
 
 

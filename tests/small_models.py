@@ -62,16 +62,21 @@ def branches(path: Path) -> Path:
 
 
 def products(path: Path) -> Path:
-    """Save a network of a gate, which is a table times what it is made of, a product with rows held, and
-    squeeze and excite."""
+    """Save a network of a gate, which is a table times what it is made of, and a product with rows held.
+
+    Between them is a difference, before them a function by channel, behind them squeeze and excite.
+    """
     weight = partial(_weight, np.random.default_rng(9))
     model = QdqModel()
     x = model.input(SHAPE, Q(0.02, 120))
+    slopes = model.constant("slopes", np.float32([0.1, -0.2, 0.3]).reshape(3, 1, 1))
+    x = model.operator("PRelu", [x, slopes], Q(0.015, 60), name="bent")
     a = model.conv(x, weight(4, 3, 3, 3), Q(0.05, 100), name="stem", pads=[1, 1, 1, 1])
     gate = model.operator("HardSigmoid", [a], Q(1 / 256, 0), name="gate", alpha=1 / 6)
     gated = model.operator("Mul", [a, gate], Q(0.04, 20), name="gated")
     deep = model.conv(gated, weight(4, 1, 3, 3), Q(0.06, 0), name="deep", group=4, pads=[1, 1, 1, 1],
                       clip="Relu")
+    deep = model.operator("Sub", [deep, a], Q(0.09, 60), name="apart")
     product = model.operator("Mul", [deep, gated], Q(0.1, 128), name="product", clip=(-9.0, 9.0))
     pooled = model.operator("GlobalAveragePool", [product], Q(0.03, 128), name="pooled")
     squeezed = model.conv(pooled, weight(2, 4, 1, 1), Q(0.02, 0), name="squeezed", clip="Relu")

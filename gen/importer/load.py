@@ -236,13 +236,14 @@ class _Importer:
             table = quantise(function.values, q)
         else:
             computed = self.compute(function, real, q)
-            if not computed.numbers[lo - first:hi - first + 1].all():
-                at = lo + int(np.argmin(computed.numbers[lo - first:hi - first + 1]))
+            numbers = computed.numbers[..., lo - first:hi - first + 1].reshape(-1, hi - lo + 1).all(axis=0)
+            if not numbers.all():
+                at = lo + int(np.argmin(numbers))
                 value = (at - x.quantisation.zero_point) * x.quantisation.scale
                 raise function.node.error(f"has no result for {value:g}, which {quote(x.name)} may be; "
                                           "functions of all that their input may be are supported")
             table, ties = computed.values, computed.ties if computed.ties.any() else None
-        if x.quantisation == q and np.array_equal(table[lo - first:hi - first + 1], np.arange(lo, hi + 1)):
+        if x.quantisation == q and (table[..., lo - first:hi - first + 1] == np.arange(lo, hi + 1)).all():
             return replace(function.x, real=False)
         if function.x.order != (0, 1, 2):
             raise function.node.error("changes the values of a transposed image; those of one in the order "
@@ -260,7 +261,7 @@ class _Importer:
                 nodes.insert(0, node)
                 wanted.update(() if node.op_type == "DequantizeLinear" else node.input)
         return table.compute(function.node, nodes, self.initialisers, self.opsets, real=real,
-                             rank=len(function.shape) + 1, x=function.x.tensor.quantisation, y=q)
+                             shape=_values(function), x=function.x.tensor.quantisation, y=q)
 
     def append(self, node: Node, kind: str, label: str) -> None:
         self.nodes.append(node)
@@ -276,6 +277,13 @@ class _Importer:
     def new(self, tensor: Tensor, shape: Shape) -> Activation:
         self.tensors[tensor.name] = tensor
         return Activation(tensor, shape, real=False)
+
+
+def _values(function: Pointwise) -> Shape:
+    """The shape in which all values of an activation are looked at, with the batch."""
+    channels = function.x.tensor.channels if function.by_channel else 1
+    return (256, channels) if len(function.shape) == 1 else (
+        1, channels, *((16, 16) if len(function.shape) > 2 else (256,)))
 
 
 def _kind(node: OnnxNode) -> str:

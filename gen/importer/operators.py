@@ -5,15 +5,17 @@ from functools import partial
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 
 from headrace.gen.importer.concat import concat
 from headrace.gen.importer.convolution import conv, gemm
-from headrace.gen.importer.pointwise import clip, function, is_single, leaky_relu, relu
+from headrace.gen.importer.pointwise import clip, function, leaky_relu, relu
 from headrace.gen.importer.pooling import global_average_pool, global_max_pool, pool
 from headrace.gen.importer.resize import resize
 from headrace.gen.importer.source.functions import FUNCTIONS
 from headrace.gen.importer.source.node import OnnxNode, Shape, describe
 from headrace.gen.importer.values import (
+    LARGEST,
     Activation,
     Arguments,
     Constant,
@@ -26,7 +28,7 @@ from headrace.gen.importer.values import (
     check_multiplier,
     describe_value,
 )
-from headrace.gen.ir.graph import Add, Mul, Node, Tensor
+from headrace.gen.ir.graph import Add, Mul, Node, Sub, Tensor
 
 MAX_RATIO = 1 << 16  # of an addend's or product's scale to the result's; a single step saturates long before
 Moved = Activation | GraphInput
@@ -36,12 +38,11 @@ _RANK = 4  # of an image, with the batch
 def add(node: OnnxNode, args: Arguments) -> Result | Pointwise:
     node.expect_inputs(2, 2)
     node.finish()
-    for index, value in enumerate(args):
-        if isinstance(value, Constant | QuantisedConstant) and not is_single(value):
-            raise node.error(f"its input {index} is {describe_value(value)}; two quantised tensors are "
-                             "supported, one and a constant for all channels, and a bias in front of its "
-                             "MatMul's QuantizeLinear or in its Conv or Gemm, where onnxruntime's "
-                             "quant_pre_process puts it")
+    for value in args:
+        if isinstance(value, Result):
+            raise node.error(f"reads {describe_value(value)}; quantised tensors, constants beside one and "
+                             "functions of it are supported, and a bias in its Conv or Gemm, where "
+                             "onnxruntime's quant_pre_process puts it")
     if any(isinstance(value, Constant | QuantisedConstant | Pointwise) for value in args):
         return function(node, args)
     a, b = _alike(node, args, "adds")
@@ -50,14 +51,37 @@ def add(node: OnnxNode, args: Arguments) -> Result | Pointwise:
         with np.errstate(over="ignore", under="ignore"):
             factors = np.array([a.tensor.quantisation.scale, b.tensor.quantisation.scale],
                                np.float32) / np.float32(y.quantisation.scale)
-        check_multiplier(node, factors)
-        if factors.max() > MAX_RATIO:
-            raise node.error(f"an input's scale is {factors.max():g} times the output's; "
-                             f"up to {MAX_RATIO} times is supported")
+        _check_factors(node, factors)
         return Add("", (a.tensor.name, b.tensor.name), y.name, factors=(factors[0], factors[1]),
                    lo=lo, hi=hi)
 
     return Result(node, a.shape, a.tensor.shape, make)
+
+
+def subtract(node: OnnxNode, args: Arguments) -> Result | Pointwise:
+    node.expect_inputs(2, 2)
+    a, b = args
+    if not (isinstance(a, Activation) and isinstance(b, Activation)) or a.tensor.name == b.tensor.name:
+        return function(node, args)
+    node.finish()
+    a, b = _alike(node, args, "subtracts")
+
+    def make(y: Tensor, lo: int, hi: int) -> Node:
+        scales = np.array([a.tensor.quantisation.scale, b.tensor.quantisation.scale], np.float32)
+        with np.errstate(over="ignore", under="ignore"):
+            _check_factors(node, scales / np.float32(y.quantisation.scale))
+            if not np.isfinite(2 * LARGEST * scales).all():
+                raise node.error(f"an input's scale {scales.max():g} takes differences beyond float32")
+        return Sub("", (a.tensor.name, b.tensor.name), y.name, lo=lo, hi=hi)
+
+    return Result(node, a.shape, a.tensor.shape, make)
+
+
+def _check_factors(node: OnnxNode, factors: npt.NDArray[np.float32]) -> None:
+    check_multiplier(node, factors)
+    if factors.max() > MAX_RATIO:
+        raise node.error(f"an input's scale is {factors.max():g} times the output's; "
+                         f"up to {MAX_RATIO} times is supported")
 
 
 def mul(node: OnnxNode, args: Arguments) -> Result | Pointwise:
@@ -202,6 +226,7 @@ OPERATORS: dict[str, Callable[[OnnxNode, Arguments], Value]] = {
     "Reshape": reshape,
     "Resize": resize,
     "Squeeze": squeeze,
+    "Sub": subtract,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }

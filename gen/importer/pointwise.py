@@ -1,4 +1,5 @@
 """Functions of one activation in an ONNX network: limits, slopes, and what ONNX Runtime computes."""
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -75,10 +76,8 @@ def function(node: OnnxNode, args: Arguments) -> Pointwise:
     found = list[Pointwise]()
     for index, value in enumerate(args):
         if isinstance(value, Constant | QuantisedConstant):
-            if not is_single(value):
-                raise node.error(f"its input {index} is a constant of shape {list(_integers(value).shape)}; "
-                                 "one value for all channels is supported")
-        elif isinstance(value, GraphInput):
+            continue
+        if isinstance(value, GraphInput):
             raise node.error("computes with the network's input before it is quantised, which is the host's; "
                              "export the network without that, for inputs that are so already (of images, "
                              "`headrace quantize` takes --mean and --std)")
@@ -90,17 +89,25 @@ def function(node: OnnxNode, args: Arguments) -> Pointwise:
     if len(names) > 1:
         raise node.error(f"computes with two quantised tensors, {quote(names[0])} and {quote(names[1])}; a "
                          "function of one is supported, with no QuantizeLinear between its operators, and "
-                         "the sum and the product of two")
+                         "sum, difference and product of two")
     first = found[0]
     if any((each.shape, each.x.order) != (first.shape, first.x.order) for each in found):
         shapes = " and ".join(describe(each.shape) for each in found[:2])
         raise node.error(f"reads {shapes} of the same values; equal shapes are supported")
-    for value in args:
-        if isinstance(value, Constant | QuantisedConstant) and not _fits(_integers(value).shape, first.shape):
-            raise node.error(f"a constant of shape {list(_integers(value).shape)} does not fit "
-                             f"{describe(first.shape)}")
+    by_channel = any(each.by_channel for each in found)
+    for index, value in enumerate(args):
+        if isinstance(value, Constant | QuantisedConstant):
+            shape = list(_integers(value).shape)
+            if not _fits(shape, first.shape):
+                raise node.error(f"a constant of shape {shape} does not fit {describe(first.shape)}")
+            if not is_single(value):
+                if not _is_by_channel(value, first):
+                    raise node.error(f"its input {index} is a constant of shape {shape}; one value for all "
+                                     "channels, or one for each, is supported")
+                by_channel = True
     operators = tuple(dict.fromkeys(name for each in found for name in each.operators))
-    return replace(first, node=node, values=None, operators=operators).after(node.operator)
+    return replace(first, node=node, values=None, operators=operators, by_channel=by_channel,
+                   ).after(node.operator)
 
 
 def _of_activation(node: OnnxNode, args: Arguments, index: int) -> Pointwise:
@@ -115,7 +122,20 @@ def is_single(value: Constant | QuantisedConstant) -> bool:
         isinstance(value, Constant) or value.scale.size == 1)
 
 
-def _fits(constant: Shape, image: Shape) -> bool:
+def _is_by_channel(value: Constant | QuantisedConstant, function: Pointwise) -> bool:
+    """Has a constant, which fits the image, one value for each channel, however often it is written?"""
+    channels, *sides = function.x.tensor.shape
+    if isinstance(value, QuantisedConstant) and value.scale.size > 1 or function.x.order != (0, 1, 2):
+        return False
+    if len(function.shape) == 1 and sides != [1, 1]:
+        return False
+    integers = _integers(value)
+    wide = integers.reshape(*[1] * (1 + len(function.shape) - integers.ndim), *integers.shape)
+    first = wide[(slice(None), slice(None), *[slice(1)] * (wide.ndim - 2))]
+    return wide.shape[1] == channels and bool((wide == first).all())
+
+
+def _fits(constant: Sequence[int], image: Shape) -> bool:
     """Does a function of both have the shape of the image?"""
     whole = (1, *image)
     return len(constant) <= len(whole) and all(

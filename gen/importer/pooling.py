@@ -6,10 +6,16 @@ from typing import Literal
 import numpy as np
 
 from headrace.gen.importer.source.node import MAX_KERNEL, OnnxNode, check_image, describe, like, window
-from headrace.gen.importer.values import Activation, Arguments, Movement, Result, activation, check_multiplier
+from headrace.gen.importer.values import (
+    LARGEST,
+    Activation,
+    Arguments,
+    Movement,
+    Result,
+    activation,
+    check_multiplier,
+)
 from headrace.gen.ir.graph import GlobalAveragePool, Node, Pool, Tensor, Window
-
-_LARGEST = 255  # of an activation, without its zero point
 
 
 def pool(node: OnnxNode, args: Arguments, *, kind: Literal["max", "average"]) -> Result | Movement:
@@ -108,5 +114,5 @@ def global_average_pool(node: OnnxNode, args: Arguments) -> Result:
 def _check_mean(node: OnnxNode, scale: float, count: int) -> None:
     """Insist that float32 holds the mean of a window with full precision, whatever the values."""
     limits = np.finfo(np.float32)
-    if scale * _LARGEST * count > float(limits.max) or scale / count < float(limits.tiny):
+    if scale * LARGEST * count > float(limits.max) or scale / count < float(limits.tiny):
         raise node.error(f"its input's scale {scale:g} takes the mean of {count} values beyond float32")

@@ -54,13 +54,13 @@ class Table:
     numbers : where the function, before it is quantised, is a number
     """
 
-    values: npt.NDArray[np.int16]  # [256]
+    values: npt.NDArray[np.int16]  # [256], or [channels, 256]
     ties: npt.NDArray[np.bool_]
     numbers: npt.NDArray[np.bool_]
 
 
 def compute(node: OnnxNode, nodes: Sequence[onnx.NodeProto], constants: Mapping[str, onnx.TensorProto],
-            opsets: Sequence[onnx.OperatorSetIdProto], *, real: str, rank: int, x: Quantisation,
+            opsets: Sequence[onnx.OperatorSetIdProto], *, real: str, shape: tuple[int, ...], x: Quantisation,
             y: Quantisation) -> Table:
     """Carry out the functions between a DequantizeLinear and a QuantizeLinear.
 
@@ -71,11 +71,12 @@ def compute(node: OnnxNode, nodes: Sequence[onnx.NodeProto], constants: Mapping[
     nodes
         The functions in order, and the DequantizeLinears of what they read, constants or not.
     constants
-        What they read; those of several elements have to be alike.
+        What they read; those of several elements have to be alike, or in each channel.
     real
         The tensor that is quantised at the end.
-    rank
-        Of the activation, with the batch.
+    shape
+        Of an activation that has all values in each of its channels, with the batch; of one channel if that
+        stands for all.
 
     Raises
     ------
@@ -93,19 +94,20 @@ def compute(node: OnnxNode, nodes: Sequence[onnx.NodeProto], constants: Mapping[
         if each.op_type == "DequantizeLinear" and each.input[0] not in constants:
             copy.input[:] = [_X, "x_scale", "x_zero"]
     real = names[real]
-    made = [_single(tensor, names[name]) for name, tensor in constants.items() if name in names]
+    made = [_reduced(tensor, names[name], shape) for name, tensor in constants.items() if name in names]
     made += [*_parameters(_X, x), *_parameters(_Y, y)]
     last = helper.make_node("QuantizeLinear", [real, "y_scale", "y_zero"], [_Y])
     opset_imports = [entry for entry in opsets if entry.domain in ("", "ai.onnx")]
 
     def model(nodes: Sequence[onnx.NodeProto], output: str, kind: int) -> bytes:
-        source = helper.make_tensor_value_info(_X, _type(x), _shape(rank))
+        source = helper.make_tensor_value_info(_X, _type(x), shape)
         graph = helper.make_graph(nodes, "function", [source], [helper.make_tensor_value_info(
             output, kind, None)], made)
         return bytes(helper.make_model(graph, opset_imports=opset_imports, ir_version=_IR_VERSION,
                                        ).SerializeToString())
 
-    values = np.arange(x.lo, x.hi + 1).astype(np.int8 if x.signed else np.uint8).reshape(_shape(rank))
+    once = np.arange(x.lo, x.hi + 1).astype(np.int8 if x.signed else np.uint8)
+    values = np.broadcast_to(once.reshape(shape[2:] or (_COUNT, 1)), shape)
     plain = options(signed=x.signed)
     plain.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
@@ -113,9 +115,13 @@ def compute(node: OnnxNode, nodes: Sequence[onnx.NodeProto], constants: Mapping[
         reals = _run(model(body, real, TensorProto.FLOAT), plain, values)
     except ERRORS as error:
         raise node.error(f"ONNX Runtime cannot compute it: {shorten(str(error), _REASON)}") from error
-    if integers.size != _COUNT or reals.size != _COUNT:
+    if integers.shape != shape or reals.shape != shape:
         raise node.error("makes more or fewer values of each; one is supported")
-    ties = np.zeros(_COUNT, np.bool_)
+    integers, reals = (each.T if len(shape) == 2 else each.reshape(shape[1], _COUNT)
+                       for each in (integers, reals))
+    if shape[1] == 1:
+        integers, reals = integers[0], reals[0]
+    ties = np.zeros(integers.shape, np.bool_)
     if any(each.op_type in PLACE_DECIDES for each in body):
         ties = _near_ties(reals, y)
     return Table(integers.astype(np.int16), ties, ~np.isnan(reals))
@@ -123,7 +129,7 @@ def compute(node: OnnxNode, nodes: Sequence[onnx.NodeProto], constants: Mapping[
 
 def _run(model: bytes, options: ort.SessionOptions, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {_X: x})[0]).reshape(-1)
+    return np.asarray(session.run(None, {_X: x})[0])
 
 
 def _near_ties(reals: npt.NDArray[np.float32], y: Quantisation) -> npt.NDArray[np.bool_]:
@@ -133,10 +139,6 @@ def _near_ties(reals: npt.NDArray[np.float32], y: Quantisation) -> npt.NDArray[n
         reach = _ROUNDING * max(1.0, abs(wide).max()) / y.scale
         near: npt.NDArray[np.bool_] = abs(abs(steps - np.rint(steps)) - 0.5) <= reach
     return near
-
-
-def _shape(rank: int) -> tuple[int, ...]:
-    return (1, 1, 16, 16) if rank == 4 else (*[1] * (rank - 1), _COUNT)
 
 
 def _type(q: Quantisation) -> int:
@@ -149,7 +151,10 @@ def _parameters(name: str, q: Quantisation) -> list[onnx.TensorProto]:
             numpy_helper.from_array(zero, f"{name}_zero")]
 
 
-def _single(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
-    """The first element of a tensor, with as many dimensions."""
+def _reduced(tensor: onnx.TensorProto, name: str, shape: tuple[int, ...]) -> onnx.TensorProto:
+    """The first element of a tensor, or that of each channel, with as many dimensions."""
     values = onnx_file.array(tensor, what=f"constant {quote(tensor.name)}")
-    return numpy_helper.from_array(values.reshape(-1)[:1].reshape([1] * values.ndim), name)
+    at = values.ndim - len(shape) + 1  # of the channels
+    kept = at if 0 <= at and values.shape[at] == shape[1] else None
+    part = tuple(slice(None if axis == kept else 1) for axis in range(values.ndim))
+    return numpy_helper.from_array(np.array(values[part]), name)

@@ -10,6 +10,9 @@ from headrace.gen.importer.source.file import type_name
 from headrace.gen.importer.source.node import OnnxNode, Shape
 from headrace.gen.ir.graph import Node, Quantisation, Tensor
 
+LARGEST = 255
+"""Of an activation, without its zero point."""
+
 
 @dataclass(frozen=True, eq=False)
 class Constant:
@@ -75,6 +78,7 @@ class Pointwise:
     x: Activation
     values: npt.NDArray[np.float32] | None
     operators: tuple[str, ...] = ()  # of the file
+    by_channel: bool = False  # constants differ from channel to channel
 
     @property
     def shape(self) -> Shape:

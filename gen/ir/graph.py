@@ -6,7 +6,7 @@ follows ONNX Runtime's integer kernels; :mod:`headrace.sim.reference` carries it
 """
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -126,6 +126,20 @@ class Add:
 
 
 @dataclass(frozen=True, eq=False)
+class Sub:
+    """``y = sat(rint(((a - a_zp) * a_scale - (b - b_zp) * b_scale) / y_scale) + y_zp)`` in float32.
+
+    The order of the operations is that of :class:`headrace.gen.numerics.rules.SubRule`.
+    """
+
+    name: str
+    inputs: tuple[str, str]
+    output: str
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
 class Mul:
     """``y = sat(rint(f32((a - a_zp) * (b - b_zp)) * multiplier + y_zp))`` in float32, the product exact.
 
@@ -143,7 +157,7 @@ class Mul:
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """``y = table[x - lo of x's type]``: any function of one activation.
+    """``y = table[x - lo of x's type]``: any function of one activation, or one for each channel.
 
     Where ``ties`` is true, ONNX Runtime makes the table's value or one next to it, as its float32 functions
     depend there on where in a tensor a value stands (:mod:`headrace.sim.ties`).
@@ -152,11 +166,21 @@ class Lookup:
     name: str
     inputs: tuple[str]
     output: str
-    table: npt.NDArray[np.int16]  # [256]
+    table: npt.NDArray[np.int16]  # [256], or [channels, 256]
     lo: int  # least and greatest value that the output may take
     hi: int
     function: tuple[str, ...] = ()  # the operators of the file, where it is more than another quantisation
-    ties: npt.NDArray[np.bool_] | None = None  # [256]
+    ties: npt.NDArray[np.bool_] | None = None  # as the table
+
+    @property
+    def by_channel(self) -> bool:
+        return self.table.ndim > 1
+
+    def look_up(self, of: npt.NDArray[Any], places: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return what the table, or another of its shape, has at places (N, C, H, W) from its first on."""
+        channel = (np.arange(len(of))[:, None, None],) if self.by_channel else ()
+        found: npt.NDArray[Any] = of[*channel, places]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +206,7 @@ class Upsample:
     hi: int
 
 
-Node = Conv | Pool | GlobalAveragePool | Add | Mul | Lookup | Concat | Upsample
+Node = Conv | Pool | GlobalAveragePool | Add | Sub | Mul | Lookup | Concat | Upsample
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,13 +248,13 @@ class Graph:
                     assert node.window.output_size(x.height, x.width) == (y.height, y.width)
                 case GlobalAveragePool():
                     assert y.shape == (x.channels, 1, 1)
-                case Add():
+                case Add() | Sub():
                     assert all(self.tensors[name].shape == y.shape for name in node.inputs)
                 case Mul():
                     assert x.shape == y.shape
                     assert self.tensors[node.inputs[1]].shape in (y.shape, (y.channels, 1, 1))
                 case Lookup():
-                    assert y.shape == x.shape and node.table.shape == (256,)
+                    assert y.shape == x.shape and node.table.shape in ((256,), (x.channels, 256))
                     assert node.lo <= node.table.min() and node.table.max() <= node.hi
                 case Concat():
                     inputs = [self.tensors[name] for name in node.inputs]

@@ -14,6 +14,7 @@ from headrace.gen.ir.graph import (
     Node,
     Pool,
     Quantisation,
+    Sub,
     Upsample,
 )
 from headrace.hdl.arithmetic.requantisation import signed_width
@@ -110,10 +111,13 @@ def operation(node: Node) -> str:
             return "global average pool"
         case Add():
             return "add"
+        case Sub():
+            return "subtract"
         case Mul():
             return "multiply"
         case Lookup():
-            return " ".join(("lookup", ", ".join(node.function))).strip()
+            by_channel = ("by channel",) if node.by_channel else ()
+            return " ".join(("lookup", ", ".join(node.function), *by_channel)).strip()
         case Concat():
             return "concatenation"
         case Upsample():

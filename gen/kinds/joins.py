@@ -1,4 +1,4 @@
-"""Additions, multiplications and concatenations: where branches meet."""
+"""Additions, subtractions, multiplications and concatenations: where branches meet."""
 from abc import abstractmethod
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.ir.graph import Add, Concat, Graph, Mul
+from headrace.gen.ir.graph import Add, Concat, Graph, Mul, Sub
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.kind import Kind, Site
@@ -82,9 +82,14 @@ class AddKind(Elementwise[Add]):
     name, of = "add", Add
 
     def make(self, site: Site[Add], plan: LayerPlan) -> Layer:
-        a, b = site.inputs
-        return add.Add(a=a, b=b, o=site.o, rows=plan.shortcut_rows, steps=plan.requantise_steps,
-                       scaling=site.constants.adds[site.node.name])
+        return _sum(site, plan)
+
+
+class SubKind(Elementwise[Sub]):
+    name, of = "sub", Sub
+
+    def make(self, site: Site[Sub], plan: LayerPlan) -> Layer:
+        return _sum(site, plan)
 
 
 class MulKind(Elementwise[Mul]):
@@ -163,6 +168,12 @@ class ConcatKind(Join[Concat]):
 
     def make(self, site: Site[Concat], plan: LayerPlan) -> Layer:
         return concat.Concat(inputs=site.inputs, rows=plan.shortcut_rows)
+
+
+def _sum(site: Site[Add] | Site[Sub], plan: LayerPlan) -> Layer:
+    a, b = site.inputs
+    return add.Add(a=a, b=b, o=site.o, rows=plan.shortcut_rows, steps=plan.requantise_steps,
+                   scaling=site.constants.adds[site.node.name])
 
 
 def late_rows(place: Place[N], early: str) -> int:

@@ -19,7 +19,7 @@ class LookupKind(Kind[Lookup]):
         yield place.option(self.name, at_least(place.beats, place.pace), spread=place.spread, fold=place.fold)
 
     def make(self, site: Site[Lookup], plan: LayerPlan) -> Layer:
-        return lookup.Lookup(i=site.i, o=site.o, table=site.node.table.tolist())
+        return lookup.Lookup(i=site.i, o=site.o, tables=np.atleast_2d(site.node.table).tolist())
 
     def needs(self, node: Lookup, graph: Graph, inputs: Sequence[Needs], held: tuple[int, ...],
               fold: int) -> Needs:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from amaranth import Shape
 
-from headrace.gen.ir.graph import Add, Graph
+from headrace.gen.ir.graph import Add, Graph, Sub
 from headrace.gen.numerics import reach, requantise, requantise_add
 from headrace.gen.numerics.ranges import Range
 from headrace.hdl.arithmetic.requantisation import AddRequantisation, Requantisation
@@ -19,7 +19,7 @@ class Constants:
     Attributes
     ----------
     sums : the constants of each convolution, average and multiplication
-    adds : the constants of each addition
+    adds : the constants of each addition and subtraction
     reach : the sums of each channel that the constants in ``sums`` are proved for
     ranges : the values of each channel of each tensor
     """
@@ -58,5 +58,5 @@ def find(graph: Graph) -> Constants:
     return Constants(
         sums={name: requantise.search(rule) for name, rule in reached.rules.items()},
         adds={node.name: requantise_add.add(node, *(tensors[name] for name in (*node.inputs, node.output)))
-              for node in graph.nodes if isinstance(node, Add)},
+              for node in graph.nodes if isinstance(node, Add | Sub)},
         reach=reached.sums, ranges=reached.values)

@@ -7,7 +7,7 @@ Runtime's float32 rule over all sums that a channel can reach, or over all pairs
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from headrace.gen.ir.graph import Add, Graph, Node
+from headrace.gen.ir.graph import Add, Graph, Node, Sub
 from headrace.gen.ir.info import operation
 from headrace.gen.numerics import constants
 from headrace.gen.numerics.constants import Constants
@@ -68,7 +68,7 @@ def prove(graph: Graph) -> Proof:
 def _layer(graph: Graph, node: Node, found: Constants) -> LayerProof:
     channels = graph.tensors[node.output].channels
     scaling: Requantisation | AddRequantisation
-    if isinstance(node, Add):
+    if isinstance(node, Add | Sub):
         scaling = found.adds[node.name]
         alive = channels if any(scaling.multipliers) else 0
         corrected = channels if scaling.corrections else 0

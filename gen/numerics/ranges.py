@@ -47,8 +47,9 @@ def whole(tensor: Tensor) -> Range:
 
 def looked_up(node: Lookup, x: Tensor, inputs: Range) -> Range:
     """Return the range of a table's entries for each channel of its input."""
-    entries = [node.table[lo - x.quantisation.lo:hi - x.quantisation.lo + 1]
-               for lo, hi in zip(inputs.lo.tolist(), inputs.hi.tolist(), strict=True)]
+    tables = np.broadcast_to(node.table, (len(inputs), node.table.shape[-1]))
+    entries = [table[lo - x.quantisation.lo:hi - x.quantisation.lo + 1]
+               for table, lo, hi in zip(tables, inputs.lo.tolist(), inputs.hi.tolist(), strict=True)]
     return Range(np.array([each.min() for each in entries]), np.array([each.max() for each in entries]))
 
 

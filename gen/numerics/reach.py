@@ -9,7 +9,18 @@ from functools import lru_cache
 import numpy as np
 
 from headrace.gen.ir.errors import HeadraceError
-from headrace.gen.ir.graph import Add, Concat, Conv, GlobalAveragePool, Graph, Lookup, Mul, Pool, Upsample
+from headrace.gen.ir.graph import (
+    Add,
+    Concat,
+    Conv,
+    GlobalAveragePool,
+    Graph,
+    Lookup,
+    Mul,
+    Pool,
+    Sub,
+    Upsample,
+)
 from headrace.gen.numerics import ranges, requantise, requantise_add
 from headrace.gen.numerics.ranges import Range
 from headrace.gen.numerics.rules import Rule
@@ -47,9 +58,12 @@ def find(graph: Graph) -> Reach:
         x, y = graph.tensors[node.inputs[0]], graph.tensors[node.output]
         inputs = [found.values[name] for name in node.inputs]
         match node:
-            case Add():
+            case Add() | Sub():
                 rule = requantise_add.rule(node, x, graph.tensors[node.inputs[1]], y)
-                made = Range(rule(inputs[0].lo, inputs[1].lo), rule(inputs[0].hi, inputs[1].hi))
+                least, greatest = inputs[1].lo, inputs[1].hi
+                if isinstance(node, Sub):
+                    least, greatest = greatest, least
+                made = Range(rule(inputs[0].lo, least), rule(inputs[0].hi, greatest))
             case Pool(kind="max") | Upsample():
                 made = inputs[0].clip(node.lo, node.hi)
             case Concat():

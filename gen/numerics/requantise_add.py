@@ -1,18 +1,18 @@
-"""Constants that realise ONNX Runtime's float32 addition exactly.
+"""Constants that realise ONNX Runtime's float32 addition and subtraction exactly.
 
 Over the pairs of raw activations ``(a, b)`` the hardware's ``z = a * M[0] + b * M[1] + offset`` has to
 reach the threshold of the rule's result ``y`` and to miss that of ``y + 1``; thresholds are those of
 :mod:`headrace.gen.numerics.requantise`. All 65,536 pairs are looked at.
 """
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.ir.graph import Add, Quantisation, Tensor
+from headrace.gen.ir.graph import Add, Quantisation, Sub, Tensor
 from headrace.gen.numerics.lines import Integers, least_failing, roundest
-from headrace.gen.numerics.rules import AddRule
+from headrace.gen.numerics.rules import AddRule, SubRule
 from headrace.hdl.arithmetic.requantisation import AddRequantisation
 
 MAX_SHIFT = 32
@@ -21,24 +21,29 @@ _BANDS = range(1, 21)  # tie bands, 2**-band of a step
 _NEIGHBOURS = sorted(product(range(-2, 3), repeat=2), key=lambda by: abs(by[0]) + abs(by[1]))
 
 
-def rule(node: Add, a: Tensor, b: Tensor, y: Tensor) -> AddRule:
-    """Return the rule of an addition."""
+def rule(node: Add | Sub, a: Tensor, b: Tensor, y: Tensor) -> AddRule | SubRule:
+    """Return the rule of an addition or a subtraction."""
     zero_points = a.quantisation.zero_point, b.quantisation.zero_point, y.quantisation.zero_point
-    return AddRule(node.factors, zero_points, node.lo, node.hi)
+    if isinstance(node, Add):
+        return AddRule(node.factors, zero_points, node.lo, node.hi)
+    scales = (np.float32(a.quantisation.scale), np.float32(b.quantisation.scale),
+              np.float32(y.quantisation.scale))
+    return SubRule(scales, zero_points, node.lo, node.hi)
 
 
-def add(node: Add, a: Tensor, b: Tensor, y: Tensor) -> AddRequantisation:
-    """Find the constants of an addition, and prove them."""
+def add(node: Add | Sub, a: Tensor, b: Tensor, y: Tensor) -> AddRequantisation:
+    """Find the constants of an addition or a subtraction, and prove them."""
     return search(rule(node, a, b, y), a.quantisation, b.quantisation)
 
 
-def search(rule: AddRule, a: Quantisation, b: Quantisation) -> AddRequantisation:
+def search(rule: AddRule | SubRule, a: Quantisation, b: Quantisation) -> AddRequantisation:
     """Find the constants with the least shift, without a tie band if possible, and prove them.
 
     Where the ratio of two scales is simple, float32 may round what ought to be ties irregularly. Then no
     constants do, and pairs remain to be corrected.
     """
-    candidates = _Candidates(rule, *pairs(a, b))
+    mirror = b.lo + b.hi if isinstance(rule, SubRule) else None
+    candidates = _Candidates(rule, *pairs(a, b), mirror)
     result = candidates.exact(None) or min(
         filter(None, map(candidates.exact, _BANDS)), key=lambda form: form.shift, default=None)
     if result is None:
@@ -53,7 +58,7 @@ def pairs(a: Quantisation, b: Quantisation) -> tuple[Integers, Integers]:
     return grid[0].ravel(), grid[1].ravel()
 
 
-def prove(rule: AddRule, constants: AddRequantisation, a: Quantisation, b: Quantisation) -> None:
+def prove(rule: AddRule | SubRule, constants: AddRequantisation, a: Quantisation, b: Quantisation) -> None:
     """Assert that the constants give the rule's result for every pair."""
     grid = pairs(a, b)
     if not (constants.model(*grid) == rule(*grid)).all():
@@ -65,30 +70,32 @@ class _Points:
     """Pairs that all have to reach a level, or all have to miss one."""
 
     a: Integers
-    b: Integers
+    b: Integers  # as it is multiplied, mirrored or not
     level: Integers
+    parity: int = field(kw_only=True)
 
     def __getitem__(self, index: npt.NDArray[np.bool_] | list[int]) -> "_Points":
-        return _Points(self.a[index], self.b[index], self.level[index])
+        return _Points(self.a[index], self.b[index], self.level[index], parity=self.parity)
 
     def offsets(self, factors: tuple[int, int], shift: int, band: int | None) -> Integers:
         """Return the offset that puts each pair on the threshold of its level."""
-        tie = 0 if band is None else (self.level & 1) << shift - band
+        tie = 0 if band is None else ((self.level ^ self.parity) & 1) << shift - band
         return (self.level << shift) + tie - factors[0] * self.a - factors[1] * self.b
 
 
 class _Candidates:
-    def __init__(self, rule: AddRule, a: Integers, b: Integers) -> None:
+    def __init__(self, rule: AddRule | SubRule, a: Integers, b: Integers, mirror: int | None) -> None:
         y = rule(a, b)
-        self.rule, self.a, self.b, self.y = rule, a, b, y
-        self.reached = _Points(a, b, y)[y > rule.lo]
-        self.missed = _Points(a, b, y + 1)[y < rule.hi]
+        self.rule, self.a, self.b, self.y, self.mirror = rule, a, b, y, mirror
+        second = b if mirror is None else mirror - b
+        self.reached = _Points(a, second, y, parity=rule.parity)[y > rule.lo]
+        self.missed = _Points(a, second, y + 1, parity=rule.parity)[y < rule.hi]
 
     def form(self, factors: tuple[int, int], offset: int, shift: int, band: int | None,
              ) -> AddRequantisation:
         return AddRequantisation(
-            shift=shift, tie=None if band is None else shift - band, parity=0, multipliers=factors,
-            offset=offset, lo=self.rule.lo, hi=self.rule.hi)
+            shift=shift, tie=None if band is None else shift - band, parity=self.rule.parity,
+            multipliers=factors, offset=offset, lo=self.rule.lo, hi=self.rule.hi, mirror=self.mirror)
 
     def exact(self, band: int | None) -> AddRequantisation | None:
         """Find the least shift at which multipliers next to the factors do, with this tie band.

@@ -82,11 +82,44 @@ class AddRule:
     lo: int
     hi: int
 
+    @property
+    def parity(self) -> int:
+        """Lowest bit of the results that ties go to."""
+        return 0
+
     def __call__(self, a: Integers, b: Integers) -> Integers:
         f, (a_zero, b_zero, y_zero) = self.factors, self.zero_points
         zeros = fma(f[0], np.array(a_zero), f[1] * np.float32(b_zero))
         fixed = np.float32(y_zero) - zeros
         y = np.rint(fma(f[0], a, fma(f[1], b, fixed)))
+        return np.clip(y, self.lo, self.hi).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class SubRule:
+    """DequantizeLinear, Sub and QuantizeLinear: ONNX Runtime has no integer kernel for differences."""
+
+    scales: tuple[np.float32, np.float32, np.float32]  # of a, b and y
+    zero_points: tuple[int, int, int]
+    lo: int
+    hi: int
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """Results per step of each operand, not rounded."""
+        a, b, y = map(float, self.scales)
+        return a / y, b / y
+
+    @property
+    def parity(self) -> int:
+        """Lowest bit of the results that ties go to."""
+        return self.zero_points[2] & 1
+
+    def __call__(self, a: Integers, b: Integers) -> Integers:
+        (a_zero, b_zero, y_zero), (a_scale, b_scale, y_scale) = self.zero_points, self.scales
+        with np.errstate(over="ignore", under="ignore"):
+            real = (a - a_zero).astype(np.float32) * a_scale - (b - b_zero).astype(np.float32) * b_scale
+            y = np.rint(real / y_scale) + np.float32(y_zero)
         return np.clip(y, self.lo, self.hi).astype(np.int64)
 
 

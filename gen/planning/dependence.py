@@ -1,8 +1,8 @@
 """Which beats of one tensor a beat of another depends on: how deep a shortcut must be.
 
-A network can hang where its branches meet, at an Add, Mul or Concat, if what comes early cannot wait there:
-the fork waits for the early branch to take a beat, that branch for its turn at the join, and the join for
-a beat of another branch that the fork holds back. How many rows have to be held follows from the windows
+A network can hang where its branches meet, at an Add, Sub, Mul or Concat, if what comes early cannot wait
+there: the fork waits for the early branch to take a beat, that branch for its turn at the join, and the join
+for a beat of another branch that the fork holds back. How many rows have to be held follows from the windows
 alone, not from timing.
 
 Whether a beat can move depends on other beats, never on when they moved, and a beat that can move stays able

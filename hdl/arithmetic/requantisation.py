@@ -92,7 +92,9 @@ class AddRequantisation:
     """``z = a * multipliers[0] + b * multipliers[1] + offset``, rounded as the module says.
 
     The addends are raw activations: the zero points are in the offset. The result of each
-    ``(a, b, delta)`` of ``corrections`` is ``delta`` higher than that (after saturation).
+    ``(a, b, delta)`` of ``corrections`` is ``delta`` higher than that (after saturation). For a difference
+    ``mirror - b`` stands in the place of ``b``. This is ``b`` with all bits inverted: ``mirror`` is -1 of
+    signed activations, and of unsigned ones the greatest.
     """
 
     shift: int
@@ -103,6 +105,7 @@ class AddRequantisation:
     lo: int
     hi: int
     corrections: tuple[tuple[int, int, int], ...] = ()
+    mirror: int | None = None
 
     @property
     def multiplier_width(self) -> int:
@@ -117,8 +120,11 @@ class AddRequantisation:
     def model(self, a: Integers, b: Integers) -> npt.NDArray[np.int64]:
         """Compute what the hardware computes."""
         dtype = _exact(256 * sum(self.multipliers), abs(self.offset))
+        second: npt.NDArray[Any] = b.astype(dtype)
+        if self.mirror is not None:
+            second = self.mirror - second
         z: npt.NDArray[Any] = (a.astype(dtype) * self.multipliers[0]
-                               + b.astype(dtype) * self.multipliers[1] + np.array(self.offset, dtype))
+                               + second * self.multipliers[1] + np.array(self.offset, dtype))
         y = _round(z, self.shift, self.tie, self.parity, self.lo, self.hi)
         if self.corrections:
             delta = np.zeros((256, 256), np.int64)

@@ -106,6 +106,25 @@ def counter(m: Module, limit: int, advance: Any, *, name: str) -> tuple[Value, V
     return value, following, last
 
 
+def channel_end(m: Module, format_: RowFormat, done: Value) -> Value:
+    """Return whether the beat that moves when :py:`done` is the last of its channel in a group of rows."""
+    if format_.group > 1:
+        beats = [len(rows) * format_.fold for rows in format_.groups]
+        group_done, ends = Signal(), Signal(name="channel_end")
+        group, _, _ = counter(m, len(beats), group_done, name="group")
+        beat = Signal(range(max(beats)))
+        m.d.comb += ends.eq(done & (beat == table([count - 1 for count in beats], group)))
+        with m.If(done):
+            m.d.sync += beat.eq(Mux(ends, 0, beat + 1))
+        _, _, group_last = counter(m, format_.channels, ends, name="group_channel")
+        m.d.comb += group_done.eq(ends & group_last)
+        return ends
+    if format_.fold > 1:
+        _, _, fold_last = counter(m, format_.fold, done, name="fold")
+        return done & fold_last
+    return done
+
+
 def replayed(m: Module, limit: int, advance: Any, *, again: Value, back: int,
              name: str) -> tuple[Value, Value]:
     """Return value and next value of a :func:`counter` that goes :py:`back` where it says `again`."""

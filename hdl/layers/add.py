@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The sum of two streams."""
+"""The sum or the difference of two streams."""
 from collections.abc import Iterator, Sequence
 
 from amaranth import Module
@@ -24,7 +24,8 @@ class Add(Elementwise):
 
     Parameters
     ----------
-    scaling : :class:`Scaling`
+    scaling : :class:`AddRequantisation`
+        With a ``mirror``, of a difference.
     steps : :class:`int`
         Cycles that one beat may take.
     a, b, o, rows
@@ -39,7 +40,7 @@ class Add(Elementwise):
         super().__init__(a=a, b=b, o=o, rows=rows)
 
     def model(self, *images: Image) -> Image:
-        """Compute the sum of two images, bit for bit."""
+        """Compute the sum, or the difference, of two images, bit for bit."""
         a, b = images
         return self.scaling.model(a, b)
 

@@ -2,14 +2,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from amaranth import Module, Mux, Shape, Signal, Value
+from amaranth import Module, Shape, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from headrace.hdl.base.component import Component
 from headrace.hdl.base.hierarchy import place, place_copies
 from headrace.hdl.base.output import OutputRegister
-from headrace.hdl.base.rows import RowFormat, counter, table
+from headrace.hdl.base.rows import RowFormat, channel_end, counter
 from headrace.hdl.lanes.steps import SCALE_STAGES, Steps
 from headrace.hdl.requantise.scale_lane import TOLD, ScaleLane, Scaling, digits_of
 from headrace.hdl.storage.rom import Rom, pack
@@ -66,21 +66,9 @@ class Scale(Component):
         there = self.i.valid | ~first if pipelined else self.i.valid  # the beat
         steps = Steps(m, possible=there & rom.valid, finishes=last, finished=finished, taken=output.room,
                       stages=SCALE_STAGES if pipelined else 0)
-        channel_done: Value = done
-        if self.format.group > 1:  # a channel's constants serve each row of the group
-            beats = [len(rows) * self.format.fold for rows in self.format.groups]
-            group_done = Signal()
-            group, _, _ = counter(m, len(beats), group_done, name="group")
-            beat = Signal(range(max(beats)))
-            channel_done = done & (beat == table([count - 1 for count in beats], group))
-            with m.If(done):
-                m.d.sync += beat.eq(Mux(channel_done, 0, beat + 1))
-            _, _, group_last = counter(m, self.format.channels, channel_done, name="group_channel")
-            m.d.comb += group_done.eq(channel_done & group_last)
-        elif self.format.fold > 1:
-            _, _, fold_last = counter(m, self.format.fold, done, name="fold")
-            channel_done = done & fold_last
-        channel, channel_next, _ = counter(m, len(digits.constants), channel_done, name="channel")
+        # A channel's constants serve each row of a group.
+        channel, channel_next, _ = counter(m, len(digits.constants), channel_end(m, self.format, done),
+                                           name="channel")
         index, _, index_last = counter(m, digits.steps, steps.step, name="index")
         m.d.comb += [
             rom.address.eq(channel_next),

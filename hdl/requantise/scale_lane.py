@@ -195,8 +195,11 @@ class ScaleLane(wiring.Component):
     def _scaled(self, m: Module) -> tuple[Value, Value]:
         """Return what is left of the sum in the last step; whether a bit from the tie bit on dropped out."""
         digits, control = self.digits, self.control
-        terms = [control.offset, *(term for index, name in enumerate(digits.operands)
-                                   for term in _products(self.x[name], control.digits[index]))]
+        factors = [self.x[name] for name in digits.operands]
+        if isinstance(digits.scaling, AddRequantisation) and digits.scaling.mirror is not None:
+            factors[1] = ~factors[1]
+        terms = [control.offset, *(term for factor, digit in zip(factors, control.digits, strict=True)
+                                   for term in _products(factor, digit))]
         if self.pipelined:
             terms = [staged(m, self, _sum(m, terms), name="product")]
         total = Signal(signed(max(digits.top_width, digits.partial_width + digits.width)

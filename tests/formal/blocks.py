@@ -5,6 +5,7 @@ Mostly 2 channels, 3 rows and 2 columns of activations of one bit: enough for ev
 padding on all sides, and for each register to hold a value that another one could not be taken for.
 """
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -176,10 +177,13 @@ def either(pipelined: bool) -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         "requantise, readout of folds": (3, partial(
             Requantise, sum=SUM, count=1, readout=3, o=rows(lanes=1, fold=6, **p),
             scaling=scaling(2), steps=2)),
-        "lookup": (1, partial(Lookup, i=rows(**p), o=rows(**p), table=[1, 0])),
+        "lookup": (1, partial(Lookup, i=rows(**p), o=rows(**p), tables=[[1, 0]])),
+        "lookup, by channel": (1, partial(Lookup, i=rows(**p), o=rows(**p), tables=[[1, 0], [0, 1]])),
         "add": (1, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=1, rows=(0, 0))),
         "add, held rows": (
             3, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), scaling=ADD, steps=2, rows=(2, 1))),
+        "sub": (3, partial(Add, a=rows(**p), b=rows(**p), o=rows(**p), steps=2, rows=(0, 0),
+                           scaling=replace(ADD, mirror=1))),
         "mul": (3, partial(Mul, a=rows(**p), b=rows(**p), o=rows(**p), zero_points=(0, 1), sum=signed(3),
                            scaling=scaling(1), steps=2, rows=(0, 0))),
         "gate": (3, partial(Gate, a=rows(1, 2, **p), b=rows(1, 1, 1, **p), o=rows(1, 2, **p),

@@ -7,6 +7,7 @@ import pytest
 from amaranth import Shape, signed, unsigned
 
 import streams
+from headrace.hdl.arithmetic.geometry import Window
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.layers.concat import Concat
 from headrace.hdl.layers.lookup import Lookup
@@ -16,8 +17,9 @@ gaps = pytest.mark.parametrize("i_gap, o_gap", [
     (i_gap, o_gap) for i_gap in streams.PATTERNS for o_gap in streams.PATTERNS])
 
 
-def rows(channels: int, height: int = 4, lanes: int = 3, shape: Shape = signed(8)) -> RowFormat:  # noqa: B008
-    return RowFormat(channels=channels, height=height, lanes=lanes, shape=shape)
+def rows(channels: int, height: int = 4, lanes: int = 3, shape: Shape = signed(8),  # noqa: B008
+         **more: Any) -> RowFormat:
+    return RowFormat(channels=channels, height=height, lanes=lanes, shape=shape, **more)
 
 
 def images(format_: RowFormat, count: int = 3) -> np.ndarray:
@@ -34,15 +36,30 @@ def beats(frames: Any) -> list[int]:
 @pytest.mark.parametrize("x, y", ((signed(8), signed(8)), (unsigned(8), signed(8)), (signed(8), unsigned(8))))
 def test_lookup(x: Shape, y: Shape, i_gap: str, o_gap: str) -> None:
     table = np.random.default_rng(0).permutation(256) - (128 if y.signed else 0)
-    layer = Lookup(i=rows(40, shape=x), o=rows(40, shape=y), table=table.tolist())
+    layer = Lookup(i=rows(40, shape=x), o=rows(40, shape=y), tables=[table.tolist()])
     frames = [np.arange(480).reshape(40, 4, 3) % 256 - (128 if x.signed else 0)]
     expected = beats(layer.model(frame) for frame in frames)
     found = streams.run(layer, {"i": beats(frames)}, len(expected), i_gap=i_gap, o_gap=o_gap)
     assert found == expected
 
 
+@gaps
+@pytest.mark.parametrize("fold", (1, 2))
+@pytest.mark.parametrize("together", (Window(), Window((3, 1), (2, 1), (1, 0, 1, 0))), ids=("rows", "groups"))
+def test_lookup_by_channel(together: Window, fold: int, i_gap: str, o_gap: str) -> None:
+    tables = np.random.default_rng(0).integers(-128, 128, (5, 256))
+    format_ = rows(5, fold=fold, together=together)
+    layer = Lookup(i=format_, o=format_, tables=tables.tolist())
+    frames = images(format_, 2)
+    expected = [beat for frame in frames for beat in streams.pack_rows(layer.model(frame), format_)]
+    given = [beat for frame in frames for beat in streams.pack_rows(frame, format_)]
+    assert streams.run(layer, {"i": given}, len(expected), i_gap=i_gap, o_gap=o_gap) == expected
+    by_hand = np.stack([table[channel + 128] for table, channel in zip(tables, frames[0], strict=True)])
+    assert (layer.model(frames[0]) == by_hand).all()
+
+
 def test_lookup_takes_a_beat_per_cycle() -> None:
-    layer, values = Lookup(i=rows(2), o=rows(2), table=list(range(-128, 128))), list(range(100))
+    layer, values = Lookup(i=rows(2), o=rows(2), tables=[list(range(-128, 128))]), list(range(100))
     assert streams.run(layer, {"i": values}, 100, deadline=103) == values
 
 
@@ -75,7 +92,9 @@ def test_upsample_gives_a_beat_per_cycle() -> None:
 
 def test_wrong_parameters() -> None:
     with pytest.raises(ValueError, match=r"^A table of 256 values is needed, not of 255$"):
-        Lookup(i=rows(2), o=rows(2), table=[0] * 255)
+        Lookup(i=rows(2), o=rows(2), tables=[[0] * 255])
+    with pytest.raises(ValueError, match=r"^One table, or one for each of 3 channels, is needed, not 2$"):
+        Lookup(i=rows(3), o=rows(3), tables=[[0] * 256] * 2)
     with pytest.raises(ValueError, match=r"^Factors must be positive integers, not \(2, 0\)$"):
         Upsample(i=rows(2), factors=(2, 0))
     with pytest.raises(ValueError, match=r"^Inputs must be of the same height, lanes and shape$"):

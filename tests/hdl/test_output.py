@@ -110,7 +110,7 @@ def test_full_rate(name: str, pipelined: bool) -> None:
     """A beat leaves every layer in each cycle."""
     x = rows(pipelined=pipelined)
     layers: dict[str, Any] = {
-        "lookup": Lookup(i=x, o=x, table=list(range(256))),
+        "lookup": Lookup(i=x, o=x, tables=[list(range(256))]),
         "max": MaxPool(i=x, o=x, window=Window((1, 2), (1, 1), (0, 0, 0, 1)), p_in=2),
         "add": Add(a=x, b=x, o=x, scaling=ADD, steps=1, rows=(0, 0)),
         "mul": Mul(a=x, b=x, o=x, zero_points=(3, 200), sum=signed(17), scaling=MUL, steps=1, rows=(0, 0))}

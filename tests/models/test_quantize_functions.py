@@ -1,5 +1,6 @@
 """`headrace quantize` of networks with functions of one activation, and QONNX with them: each one table."""
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -74,3 +75,29 @@ def test_qonnx(tmp_path: Path, bits: int) -> None:
     tables = [node for node in graph.nodes if isinstance(node, Lookup)]
     assert len(tables) == len(graph.nodes) - 1 == 2 and tables[0].function[:2] == ("Sigmoid", "Mul")
     assert len(set(tables[0].table.tolist())) <= 1 << bits
+
+
+@pytest.mark.parametrize("style", ["torchvision", "keras"])
+def test_normalisation_of_the_input(tmp_path: Path, style: Literal["torchvision", "keras"]) -> None:
+    """Numbers by channel, before anything is quantised: a table for each channel."""
+    model = FloatModel(style)
+    sides = (3, 1, 1) if style == "torchvision" else (3,)
+    mean, deviation = (model.constant(name, np.float32(values).reshape(sides)) for name, values in (
+        ("mean", [124, 116, 104]), ("deviation", [58, 57, 59])))
+    x = model.node("Div", [model.node("Sub", ["x", mean], "centred"), deviation], "normal")
+    x = x if style == "torchvision" else model.node("Transpose", [x], "nchw", perm=[0, 3, 1, 2])
+    x = model.layer(x, "a", 4, 3, 3)
+    model.node("Flatten", [model.node("GlobalAveragePool", [x], "pool")], "y")
+    model.outputs = [onnx.helper.make_tensor_value_info("y", 1, (1, 4))]
+    shape = (3, 12, 12) if style == "torchvision" else (12, 12, 3)
+    x_values = np.random.default_rng(0).integers(0, 256, (6, *shape)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x_values)
+    out = tmp_path / "q.onnx"
+    assert main(["quantize", str(model.save(tmp_path / "float.onnx")), "--calibration",
+                 str(tmp_path / "x.npy"), "-o", str(out)]) == 0
+    graph = load(out)
+    first, *_ = graph.nodes
+    assert isinstance(first, Lookup) and first.by_channel and first.function == ("Sub", "Div")
+    assert graph.tensors[graph.input].quantisation.scale == 1
+    judged = oracle.judge(graph, out, np.arange(432).reshape(1, 3, 12, 12) % 256)
+    assert not any(judged.mismatches.values())

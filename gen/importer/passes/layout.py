@@ -61,7 +61,7 @@ def nhwc_input(model: onnx.ModelProto) -> str:
         if node.input and (source := sources.get(node.input[0])):
             if node.op_type == "Transpose" and _permutation(node) == _TO_NCHW:
                 return str(source)
-            if node.op_type in _SINGLE_VALUES or node.op_type == "Pad":
+            if node.op_type in _SINGLE_VALUES | BINARY or node.op_type == "Pad":
                 sources.update(dict.fromkeys(node.output, source))
     return ""
 

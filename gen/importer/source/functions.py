@@ -25,13 +25,19 @@ def of_two_tensors(nodes: Iterable[onnx.NodeProto], constants: Collection[str]) 
     """The operators among `nodes`, in order, that are functions but not of one quantised tensor alone.
 
     A real tensor follows from the quantised one that its DequantizeLinear reads, or that functions of it
-    began with. Operators that are no functions are passed over.
+    began with. Operators that are no functions are passed over, and so are differences of two tensors just as
+    they were quantised, which the reference computes as ONNX Runtime does.
     """
+    dequantised = set[str]()
     sources: dict[str, frozenset[str]] = {}
     found = set[str]()
     for node in nodes:
         read = [name for name in node.input if name and name not in constants]
         begun = frozenset[str]().union(*(sources.get(name, frozenset({name})) for name in read))
+        if node.op_type == "DequantizeLinear":
+            dequantised.update(node.output)
+        elif node.op_type == "Sub" and len(begun) == 2 and dequantised.issuperset(read):
+            continue  # exact
         if node.op_type in FUNCTIONS | _FUSED or node.op_type == "DequantizeLinear":
             sources.update(dict.fromkeys(node.output, begun))
             if len(begun) > 1:

@@ -127,26 +127,25 @@ def streams(operator: str, change: Callable[[QdqModel, str], str]) -> QdqModel:
     return model
 
 
+EACH = "one value for all channels, or one for each, is supported"
+
 TWO = ("computes with two quantised tensors, 'x_q' and 's_q'; a function of one is supported, with no "
-       "QuantizeLinear between its operators, and the sum and the product of two")
+       "QuantizeLinear between its operators, and sum, difference and product of two")
 
 
 @pytest.mark.parametrize(("model", "expected"), [
     (streams("Mul", lambda model, x: model.node("Tanh", [model.quantise(x, Y, name="s")], "t")),
      f"Mul 'y': {TWO}"),
-    (streams("Sub", lambda model, x: model.quantise(x, Y, name="s")), f"Sub 'y': {TWO}"),
+    (streams("Sub", lambda model, x: model.node("Tanh", [model.quantise(x, Y, name="s")], "t")),
+     f"Sub 'y': {TWO}"),
+    (streams("Div", lambda model, x: model.quantise(x, Y, name="s")), f"Div 'y': {TWO}"),
     (streams("Add", lambda model, x: model.node("Tanh", [model.quantise(x, Y, name="s")], "t")),
      f"Add 'y': {TWO}"),
-    (with_constant("Mul", np.arange(4).reshape(4, 1, 1)),
-     "Mul 'y': its input 1 is a constant of shape [4, 1, 1]; one value for all channels is supported"),
-    (with_constant("PRelu", np.arange(4).reshape(4, 1, 1)),
-     "PRelu 'y': its input 1 is a constant of shape [4, 1, 1]; one value for all channels is supported"),
+    (with_constant("Mul", np.arange(20).reshape(4, 5, 1)),
+     f"Mul 'y': its input 1 is a constant of shape [4, 5, 1]; {EACH}"),
+    (with_constant("PRelu", np.arange(5)), f"PRelu 'y': its input 1 is a constant of shape [5]; {EACH}"),
     (with_constant("Div", np.zeros((0,))),
-     "Div 'y': its input 1 is a constant of shape [0]; one value for all channels is supported"),
-    (with_constant("Add", np.arange(4).reshape(4, 1, 1)),
-     ("Add 'y': its input 1 is a constant of float32; two quantised tensors are supported, one and a "
-      "constant for all channels, and a bias in front of its MatMul's QuantizeLinear or in its Conv or Gemm, "
-      "where onnxruntime's quant_pre_process puts it")),
+     "Div 'y': a constant of shape [0] does not fit shape (1, 4, 5, 5)"),
     (with_constant("Mul", np.ones((2, 4, 1, 1))),
      "Mul 'y': a constant of shape [2, 4, 1, 1] does not fit shape (1, 4, 5, 5)"),
     (with_constant("Mul", np.ones((1, 1, 1)), (4,)),
@@ -188,6 +187,8 @@ def test_functions_of_two_tensors_are_not_passed_over(tmp_path: Path) -> None:
     nodes += [helper.make_node("Sigmoid", ["a"], ["s"]), helper.make_node("Mul", ["a", "s"], ["silu"])]
     constants = {"scale", "zero", "c"}
     assert of_two_tensors(nodes, constants) == set()
+    plain = helper.make_node("Sub", ["a", "b"], ["p"])
+    assert of_two_tensors([*nodes, plain], constants) == set()  # the reference does it in the same order
     two = helper.make_node("Sub", ["silu", "b"], ["d"])
     assert of_two_tensors([*nodes, two], constants) == {"Sub"}
     late = helper.make_node("Tanh", ["d"], ["t"])
