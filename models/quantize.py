@@ -23,6 +23,7 @@ from headrace.gen.importer.load import load
 from headrace.gen.importer.passes import sizes
 from headrace.gen.importer.passes.evaluate import evaluate
 from headrace.gen.importer.passes.simplify import simplify
+from headrace.gen.importer.source import cut as onnx_cut
 from headrace.gen.importer.source import file as onnx_file
 from headrace.gen.importer.source.file import quote, type_name
 from headrace.gen.importer.source.kind import is_quantised
@@ -31,6 +32,7 @@ from headrace.gen.ir.errors import HeadraceError, shorten
 from headrace.gen.ir.graph import Quantisation
 from headrace.gen.system import files, processes
 from headrace.models import function_steps as steps
+from headrace.models import survey
 from headrace.sim.oracle import ERRORS
 
 Samples = npt.NDArray[np.float32]
@@ -41,6 +43,7 @@ METHODS = {"minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entr
 _TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 MAX_TOTAL = 1 << 28  # elements of all tensors but constants
 _REASON = 400  # characters of a message
+_FEW = 8  # samples that calibration is quick with
 _OPSET = 13  # DequantizeLinear per channel
 
 # What is computed with integers; what ends a network (Softmax, ...) stays real.
@@ -86,18 +89,22 @@ class Summary:
 class FloatModel:
     """A float network with one input, of which open sizes are as :py:`sizes.fix()` says.
 
+    It ends at the tensor ``cut``, if there is one.
+
     Raises
     ------
     :exc:`HeadraceError`
         If the file is damaged, quantised already, or its input is not supported.
     """
 
-    def __init__(self, path: Path, shape: sizes.Given = None) -> None:
+    def __init__(self, path: Path, shape: sizes.Given = None, cut: str | None = None) -> None:
         self.path = path
         self.proto = onnx_file.read(path)
-        graph = self.proto.graph
-        if any(map(is_quantised, graph.node)):
+        if any(map(is_quantised, self.proto.graph.node)):
             raise HeadraceError(f"{path}: quantised already; a float network is supported")
+        if cut is not None:
+            self.proto, _ = onnx_cut.cut(self.proto, path, cut)
+        graph = self.proto.graph
         constants = {tensor.name for tensor in graph.initializer}
         sources = [value for value in graph.input if value.name not in constants]
         if len(sources) != 1:
@@ -116,10 +123,11 @@ class FloatModel:
         if len(outputs := self.proto.graph.output) != 1:
             names = ", ".join(quote(value.name) for value in outputs[:9])
             raise HeadraceError(f"{path}: {len(outputs)} graph outputs ({names}); networks with one are "
-                                "supported: leave out the others, as onnx.utils.extract_model does")
+                                "supported, and --cut TENSOR quantises up to one of them")
         self.name: str = source.name
         self.shape = tuple(found[1:])
         for value in self.proto.graph.output:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT  # an inner one may be declared nowhere
             value.type.tensor_type.ClearField("shape")
         del self.proto.graph.value_info[:]  # may speak of the batch
 
@@ -139,19 +147,28 @@ class FloatModel:
         with files.replaced(target) as whole, processes.workspace() as folder:
             prepared, made = folder / "prepared.onnx", folder / "quantised.onnx"
             with self._tools():
-                self._quantise(samples, options, prepared, made)
-            try:
-                layers = len(load(made).nodes)
-            except HeadraceError as error:
-                reason, *_ = str(error).removeprefix(f"{made}: ").split("; --cut ")  # which it does not take
-                raise HeadraceError(f"{self.path}: when quantised: {reason}") from error
+                self._prepare(prepared)
+            if len(samples) > _FEW:  # what the importer has to say shall not take long
+                self._made(samples[:1], options, prepared, made)
+            layers = self._made(samples, options, prepared, made)
             with self._tools():
                 summary = _compare(layers, self.name, samples, prepared, made)
             shutil.copyfile(made, whole)
         return summary
 
-    def _quantise(self, samples: Samples, options: Options, prepared: Path, made: Path) -> None:
+    def _made(self, samples: Samples, options: Options, prepared: Path, made: Path) -> int:
+        """Quantise the network, and return how many layers the importer finds in it."""
+        with self._tools():
+            self._quantise(samples, options, prepared, made)
+        try:
+            return len(load(made).nodes)
+        except HeadraceError as error:
+            reason = str(error).removeprefix(f"{made}: ")
+            raise HeadraceError(f"{self.path}: when quantised: {reason}") from error
+
+    def _prepare(self, prepared: Path) -> None:
         model = _with_clips(simplify(evaluate(self.proto, self.path), self.path))
+        survey.check(model, self.path)
         if max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
                default=0) < _OPSET:
             model = version_converter.convert_version(model, _OPSET)
@@ -160,13 +177,21 @@ class FloatModel:
         _session(content)  # what it refuses, the next step would only log
         prepared.write_bytes(content)
         quant_pre_process(prepared, prepared, skip_symbolic_shape=True)
+
+    def _quantise(self, samples: Samples, options: Options, prepared: Path, made: Path) -> None:
         quantize_static(
             prepared, made, _Reader(self.name, samples), op_types_to_quantize=_QUANTISED,
             per_channel=options.per_channel, activation_type=_TYPES[options.activations],
             weight_type=_TYPES[options.weights], calibrate_method=METHODS[options.method],
             nodes_to_exclude=steps.name(prepared),
             extra_options={"ActivationSymmetric": False})
-        steps.quantise_input(made, self.name, _range(samples, signed=options.activations == "int8"))
+        signed = options.activations == "int8"
+        steps.quantise_input(made, self.name, _range(samples, signed=signed))
+        steps.quantise_before_moves(made)
+        if steps.ends_in_function(made):
+            run = _session(prepared)
+            ends = np.array([run(self.name, sample) for sample in samples])
+            steps.quantise_output(made, _range(ends, signed=signed))
 
     def _check_sizes(self, model: onnx.ModelProto) -> None:
         """Refuse what would fill the memory, before anything is carried out."""

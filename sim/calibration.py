@@ -38,7 +38,8 @@ def load(paths: Iterable[str | PathLike[str]], shape: tuple[int, ...], *, limit:
     """Read up to `limit` samples of a network whose input has `shape`, without the batch; (N, *shape).
 
     ``.npz``, ``.npy``
-        Real numbers, (N, *shape) or `shape`, as the network takes them: nothing is applied to them.
+        Real numbers, (N, *shape) or `shape`, as the network takes them: nothing is applied to them. Channels
+        may be first or last.
     anything else
         Images and folders of images, for inputs of 1 (grey) or 3 (RGB) channels: (C, H, W), or
         (H, W, C) where only the last size can be channels. They are resized as :py:`inputs.load` says.
@@ -54,7 +55,7 @@ def load(paths: Iterable[str | PathLike[str]], shape: tuple[int, ...], *, limit:
 
     def read(path: Path) -> Samples:
         values = inputs.array(path)
-        return _image(path) if values is None else _real(values, shape, path)[:most]
+        return _image(path) if values is None else _real(values, shape, path, last=last)[:most]
 
     def _image(path: Path) -> Samples:
         channels, height, width = (*shape[-1:], *shape[:2]) if last else (*shape, 0, 0)[:3]
@@ -89,10 +90,13 @@ def _files(paths: Iterable[str | PathLike[str]]) -> Iterator[Path]:
         yield from found
 
 
-def _real(values: npt.NDArray[np.generic], shape: tuple[int, ...], path: Path) -> Samples:
+def _real(values: npt.NDArray[np.generic], shape: tuple[int, ...], path: Path, *, last: bool) -> Samples:
     if values.dtype.kind != "f":
         raise HeadraceError(f"{path}: an array of {values.dtype}; real numbers are supported, "
                             "scaled as the float network takes them")
+    if len(shape) == 3 and values.ndim in (3, 4) and values.shape[-3:] != shape:
+        other = np.moveaxis(values, -3, -1) if last else np.moveaxis(values, -1, -3)
+        values = other if other.shape[-3:] == shape else values
     if values.shape == shape:
         values = values[None]
     if values.shape[1:] != shape or not len(values):

@@ -23,8 +23,8 @@ def add_model(parser: ArgumentParser, *, real: bool = False) -> None:
     """The ONNX file; if it is quantised, up to which tensor."""
     parser.add_argument("model", type=Path, metavar="MODEL",
                         help=f"{'float' if real else 'quantised'} ONNX file")
-    if not real:
-        parser.add_argument("--cut", metavar="TENSOR", help="build only up to this tensor of the ONNX file")
+    parser.add_argument("--cut", metavar="TENSOR", help=(
+        f"{'quantise' if real else 'build'} only up to this tensor of the ONNX file"))
     parser.add_argument("--shape", type=positive, nargs="+", metavar="N",
                         help="C H W of an input whose sizes the file leaves open (default: as the data is)")
 

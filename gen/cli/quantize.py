@@ -34,7 +34,8 @@ def _run(options: Namespace) -> int:
     from headrace.models.quantize import FloatModel, Options
     from headrace.sim import calibration
     from headrace.sim.inputs import frame_shape
-    model = FloatModel(options.model, options.shape or (lambda: frame_shape(options.calibration)))
+    model = FloatModel(options.model, options.shape or (lambda: frame_shape(options.calibration)),
+                       options.cut)
     preprocessing = calibration.Preprocessing(options.scale, options.mean, options.std)
     samples = calibration.load(options.calibration, model.shape, limit=options.samples,
                                preprocessing=preprocessing)
