@@ -52,8 +52,8 @@ def test_everything_is_listed_before_calibration(capsys: pytest.CaptureFixture[s
     assert quantised(tmp_path, end(odd_network(), "y")) == 1
     assert capsys.readouterr().err.removeprefix(f"headrace: {tmp_path / 'float.onnx'}: ") == (
         "3 operators that hardware does not have: LRN 'strange', LRN 'stranger': not supported; Conv 'wide': "
-        "strides [9999, 9999] is not supported; 1 to 512 is; --cut 'f' quantises the 4 of 9 operators before, "
-        "and leaves the rest to the host\n")
+        "strides [9999, 9999] is not supported; 1 to 512 is; --cut 'f' quantises the 4 of 9 operators "
+        "before, and leaves the rest to the host\n")
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int8"])
