@@ -9,11 +9,13 @@ from headrace.gen.ir.graph import (
     Conv,
     GlobalAveragePool,
     Graph,
+    Interleave,
     Lookup,
     Mul,
     Node,
     Pool,
     Quantisation,
+    Slice,
     Upsample,
 )
 from headrace.hdl.arithmetic.requantisation import signed_width
@@ -116,6 +118,10 @@ def operation(node: Node) -> str:
             return " ".join(("lookup", ", ".join(node.function))).strip()
         case Concat():
             return "concatenation"
+        case Interleave():
+            return f"channels of {len(node.inputs)} in turn"
+        case Slice():
+            return "slice"
         case Upsample():
             return "upsampling {} x {}".format(*node.factors)
 

@@ -6,7 +6,7 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.ir.graph import Add, Concat, Graph, Mul
+from headrace.gen.ir.graph import Add, Concat, Graph, Interleave, Mul
 from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.kind import Kind, Site
 from headrace.gen.kinds.needs import Needs, complete
@@ -30,8 +30,8 @@ class Join(Kind[N]):
         ``beats`` are those of a row of each operand.
         """
 
-    def turns(self, height: int, beats: Sequence[int]) -> list[Turns]:
-        """Return, for each operand, in which step each of its beats is taken."""
+    def turns(self, height: int, beats: Sequence[int], fold: int) -> list[Turns]:
+        """Return, for each operand, in which step each of its beats is taken; ``fold`` to a channel's row."""
         starts, row = self.starts(beats)
         return [(np.arange(height)[:, None] * row + np.arange(start, start + count)).ravel()
                 for start, count in zip(starts, beats, strict=True)]
@@ -40,7 +40,7 @@ class Join(Kind[N]):
               fold: int) -> Needs:
         early = [index for index, rows in enumerate(held) if rows]
         height = graph.tensors[node.output].height
-        turns = self.turns(height, [need.shape[1] for need in inputs])
+        turns = self.turns(height, [need.shape[1] for need in inputs], fold)
         return steps(inputs, turns, early).reshape(height, -1)
 
 
@@ -100,6 +100,28 @@ class ConcatKind(Join[Concat]):
 
     def make(self, site: Site[Concat], plan: LayerPlan) -> Layer:
         return concat.Concat(inputs=site.inputs, rows=plan.shortcut_rows)
+
+
+class InterleaveKind(Join[Interleave]):
+    name, of = "interleave", Interleave
+
+    def ports(self, node: Interleave) -> tuple[str, ...]:
+        return tuple(f"i{index}" for index in range(len(node.inputs)))
+
+    def starts(self, beats: Sequence[int]) -> tuple[list[int], int]:
+        return [*range(len(beats))], sum(beats)
+
+    def turns(self, height: int, beats: Sequence[int], fold: int) -> list[Turns]:
+        channel, part = np.divmod(np.arange(height * beats[0]), fold)
+        return [(channel * len(beats) + index) * fold + part for index in range(len(beats))]
+
+    def options(self, place: Place[Interleave]) -> Iterator[Option]:
+        row = place.y.channels * place.fold
+        yield place.option(self.name, at_least(row, max(place.paces, key=sum)),
+                           spread=max(place.spread, row), shortcut_rows=place.held, fold=place.fold)
+
+    def make(self, site: Site[Interleave], plan: LayerPlan) -> Layer:
+        return concat.Concat(inputs=site.inputs, rows=plan.shortcut_rows, in_turn=True)
 
 
 def steps(needs: Sequence[Needs], turns: Sequence[Turns], held: Container[int]) -> npt.NDArray[np.int64]:

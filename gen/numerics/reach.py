@@ -9,7 +9,19 @@ from functools import lru_cache
 import numpy as np
 
 from headrace.gen.ir.errors import HeadraceError
-from headrace.gen.ir.graph import Add, Concat, Conv, GlobalAveragePool, Graph, Lookup, Mul, Pool, Upsample
+from headrace.gen.ir.graph import (
+    Add,
+    Concat,
+    Conv,
+    GlobalAveragePool,
+    Graph,
+    Interleave,
+    Lookup,
+    Mul,
+    Pool,
+    Slice,
+    Upsample,
+)
 from headrace.gen.numerics import ranges, requantise, requantise_add
 from headrace.gen.numerics.ranges import Range
 from headrace.gen.numerics.rules import Rule
@@ -55,6 +67,11 @@ def find(graph: Graph) -> Reach:
             case Concat():
                 made = Range(np.concatenate([each.lo for each in inputs]),
                              np.concatenate([each.hi for each in inputs]))
+            case Interleave():
+                made = Range(np.stack([each.lo for each in inputs], 1).ravel(),
+                             np.stack([each.hi for each in inputs], 1).ravel())
+            case Slice():
+                made = Range(*(ends[np.array(node.channels)] for ends in (inputs[0].lo, inputs[0].hi)))
             case Lookup():
                 made = ranges.looked_up(node, x, inputs[0])
             case _:

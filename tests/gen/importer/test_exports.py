@@ -59,7 +59,7 @@ def quantised(exports: Path, name: str, target: Path) -> Path:
 
 @pytest.mark.parametrize("name", [
     "act_elu", "act_hardswish", "act_prelu1", "act_silu", "act_tanh", "avgpool3s2", "conv1d", "dilated",
-    "mlp", "res_dynN", "res_dynNHW", "res_dynN_dynamo"])
+    "focus", "mlp", "res_dynN", "res_dynNHW", "res_dynN_dynamo", "shuffle", "split"])
 def test_float(exports: Path, tmp_path: Path, name: str) -> None:
     target = tmp_path / "quantised.onnx"
     assert judged(target, quantised(exports, name, target)) == 0
@@ -68,7 +68,6 @@ def test_float(exports: Path, tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(("name", "expected"), [
     ("batch4", ("input 'input.1' has shape (4, 3, 16, 16); a batch of 1, or one of any size, is supported: "
                "hardware takes frames one by one, so export the network with such a batch")),
-    ("focus", f"when quantised: SpaceToDepth 'SpaceToDepth': {UNSUPPORTED}"),
     ("norm_subdiv", ("when quantised: Sub '/Sub': computes with the network's input before it is quantised, "
                      "which is the host's; export the network without that")),
     ("refpad", "when quantised: Pad '/s/s.0/Pad': mode 'reflect' is not supported; 'constant' is"),
@@ -76,9 +75,6 @@ def test_float(exports: Path, tmp_path: Path, name: str) -> None:
             "'/a/a.2/Relu_output_0_QuantizeLinear_Output' and '/f2/Conv_output_0_QuantizeLinear_Output'; "
             "a function of one is supported, with no QuantizeLinear between its operators, and the sum "
             "and the product of two")),
-    ("shuffle", ("when quantised: Transpose '/Transpose': perm [0, 2, 1, 3, 4] is not supported; one of an "
-                "image's channels, rows and columns is")),
-    ("split", f"when quantised: Split '/Split': {UNSUPPORTED}"),
     ("unet_convtranspose", f"when quantised: ConvTranspose '/up/ConvTranspose': {UNSUPPORTED}"),
     ("yolo_two_outputs", ("2 graph outputs ('23', '24'); networks with one are supported: leave out the "
                          "others, as onnx.utils.extract_model does"))])
