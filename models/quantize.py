@@ -47,9 +47,9 @@ _FEW = 8  # samples that calibration is quick with
 _OPSET = 13  # DequantizeLinear per channel
 
 # What is computed with integers; what ends a network (Softmax, ...) stays real.
-_QUANTISED = ["Add", "AveragePool", "Clip", "Concat", "Conv", "Flatten", "Gemm", "GlobalAveragePool",
-              "GlobalMaxPool", "MatMul", "MaxPool", "Mul", "Pad", "ReduceMean", "Relu", "Reshape", "Resize",
-              "Squeeze", "Transpose"]
+_QUANTISED = ["Add", "AveragePool", "Clip", "Concat", "Conv", "Flatten", "Gather", "Gemm",
+              "GlobalAveragePool", "GlobalMaxPool", "MatMul", "MaxPool", "Mul", "Pad", "ReduceMean", "Relu",
+              "Reshape", "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose"]
 
 # What the tools raise for models that they cannot handle.
 _FAILURES = (*ERRORS, ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError,

@@ -11,7 +11,7 @@ from headrace.gen.importer.source.node import OnnxNode, window
 from headrace.gen.ir.errors import HeadraceError
 
 # What becomes something else on the way to the importer.
-_REWRITTEN = frozenset({"BatchNormalization", "MatMul", "Pad", "ReduceMean"})
+_REWRITTEN = frozenset({"BatchNormalization", "MatMul", "Pad", "ReduceMean", "Split"})
 _WINDOWS = frozenset({"AveragePool", "Conv", "MaxPool"})
 
 

@@ -12,11 +12,13 @@ from headrace.gen.ir.graph import (
     Conv,
     GlobalAveragePool,
     Graph,
+    Interleave,
     Lookup,
     Mul,
     Node,
     Pool,
     Quantisation,
+    Slice,
     Sub,
     Tensor,
     Upsample,
@@ -148,6 +150,10 @@ def apply(node: Node, inputs: list[Activations], tensors: dict[str, Tensor]) -> 
             return node.look_up(node.table, x - tensors[node.inputs[0]].quantisation.lo)
         case Concat():
             return np.concatenate(inputs, axis=1)
+        case Interleave():
+            return np.stack(inputs, axis=2).reshape(len(x), -1, *x.shape[2:])
+        case Slice():
+            return x[np.ix_(range(len(x)), node.channels, node.rows, node.columns)]
         case Upsample():
             return x.repeat(node.factors[0], axis=2).repeat(node.factors[1], axis=3)
 

@@ -22,7 +22,7 @@ from headrace.gen.netlist.synthesis import synthesise_modules
 from headrace.gen.netlist.target import TARGETS, Target, find
 from headrace.gen.planning.planner import plan
 from headrace.hdl.base.platform import BLOCKRAM, REGISTERS
-from small_models import branches, every_operator, products
+from small_models import branches, every_operator, products, rearranged
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "gen/estimate" / COEFFICIENTS
@@ -53,6 +53,9 @@ def networks(folder: Path, target: Target) -> Iterator[tuple[str, Path, int | No
     multiplied = products(folder / "products.onnx")
     yield "products", multiplied, 6_000, Means()
     yield "products pipelined", multiplied, 600, Means(pipelined=True)
+    moved = rearranged(folder / "rearranged.onnx")
+    yield "rearranged", moved, 6_000, Means()
+    yield "rearranged pipelined", moved, 600, Means(pipelined=True)
     for name, (file, budgets) in NETWORKS.items():
         if target.serial:
             budgets = budgets[1:]

@@ -92,7 +92,7 @@ class QOperatorModel(QdqModel):
         elif operator in _FORMS:
             sources = [part for x in inputs for part in self.known(x)]
             self.linear(_FORMS[operator], sources, name, q, domain=MS, **attributes)
-        elif operator == "GlobalMaxPool":  # of real numbers only
+        elif operator in ("GlobalMaxPool", "SpaceToDepth"):  # of real numbers only
             self.node("DequantizeLinear", self.known(inputs[0]), f"{name}_real")
             self.node(operator, [f"{name}_real"], f"{name}_raw", **attributes)
             self.linear("QuantizeLinear", [f"{name}_raw"], name, q)

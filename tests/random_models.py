@@ -96,6 +96,17 @@ class _Builder:
                     [1, 1, *self.sides(layer.factors)], np.float32))
                 return self.model.operator("Resize", [x, "", factors], q, name=name, mode="nearest",
                                            coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+            case "slice":
+                places, axes = zip(*((place, axis) for axis, place in enumerate(self.sides(layer.places), 1)),
+                                   strict=True)
+                inputs = [self.model.constant(f"{name}_{what}", np.array(values)) for what, values in (
+                    ("starts", [each.start for each in places]), ("ends", [each.stop for each in places]),
+                    ("axes", axes), ("steps", [each.step for each in places]))]
+                return self.model.operator("Slice", [x, *inputs], self.moved(q, made), name=name)
+            case "shuffle":
+                return self.shuffle(layer, x, shape, name, q)
+            case "deepen":
+                return self.model.operator("SpaceToDepth", [x], self.moved(q, made), name=name, blocksize=2)
         others = [self.chain(body, x, shape) for body in layer.bodies]
         first, *rest = [self.model.quantisations[other] for other in others]
         if layer.kind == "concat":
@@ -109,6 +120,30 @@ class _Builder:
         made = q if layer.keep else self.q(self.scale(q.scale + first.scale), layer)
         subtracts = layer.kind == "difference" and not self.network.operators  # no kernel of that form does
         return self.model.operator("Sub" if subtracts else "Add", operands, made, name=name)
+
+    def moved(self, q: Q, made: Q) -> Q:
+        """The quantisation behind what moves values: of operators on integers, that before."""
+        return q if self.network.operators else made
+
+    def shuffle(self, layer: Layer, x: str, shape: Shape, name: str, q: Q) -> str:
+        """Channels of groups in turn, by an order or by Reshape, Transpose and Reshape."""
+        channels, groups, (each, more) = shape[0], layer.groups, divmod(shape[0], layer.groups)
+        assert not more
+        if self.network.rows or self.forms.random() < 0.4:
+            order = np.arange(channels).reshape(groups, each).T.ravel()
+            order = self.forms.permutation(order) if self.forms.random() < 0.3 else order
+            return self.model.operator("Gather", [x, self.model.constant(f"{name}_order", order)], q,
+                                       name=name, axis=1)
+        between = self.forms.random() < 0.5
+        for part, dims in (("grouped", (groups, each)), ("swapped", ()), ("shuffled", (channels,))):
+            inputs = [x, self.model.constant(f"{name}_{part}", np.array([1, *dims, *shape[1:]]))]
+            operator, attributes = ("Reshape", {}) if dims else ("Transpose", {"perm": [0, 2, 1, 3, 4]})
+            x = self.model.node(operator, inputs if dims else inputs[:1], f"{name}_{part}_x", **attributes)
+            if self.network.operators:
+                self.model.quantisations[x] = q
+            elif between or part == "shuffled":
+                x = self.model.quantise(x, q)
+        return x
 
     def function(self, shape: Shape) -> Function | None:
         """Another function in the place of a LeakyRelu."""

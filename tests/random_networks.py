@@ -10,7 +10,8 @@ Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Kind = Literal["dense", "depthwise", "max", "average", "global", "global max", "gemm", "residual",
-               "difference", "product", "gate", "concat", "resize", "leaky", "requantise"]
+               "difference", "product", "gate", "concat", "resize", "slice", "shuffle", "deepen", "leaky",
+               "requantise"]
 Form = Literal["U8U8", "U8S8", "S8S8"]  # of activations and weights
 
 MAX_KERNEL, MAX_SIDE = 7, 40
@@ -40,6 +41,8 @@ class Layer:
     dilation: Pair = (1, 1)
     ceiling: bool = False  # of a maximum: places of the window beyond the last whole one count
     factors: Pair = (1, 1)  # of a resize
+    places: tuple[range, ...] = ()  # of a slice: channels, rows, columns
+    groups: int = 1  # of channels that are shuffled
     weight_bits: int = 8
     per_channel: bool = False
     bias: bool = False
@@ -51,6 +54,11 @@ class Layer:
     def output(self, shape: Shape) -> Shape:
         if self.kind in ("global", "global max", "gemm"):
             return self.outputs, 1, 1
+        if self.kind == "slice":
+            channels, rows, columns = map(len, self.places)
+            return channels, rows, columns
+        if self.kind == "deepen":
+            return self.outputs, shape[1] // 2, shape[2] // 2
         spans = [(taps - 1) * apart + 1 for taps, apart in zip(self.kernel, self.dilation, strict=True)]
         sides = [((side + before + after - span + self.ceiling * (step - 1)) // step + 1) * factor
                  for side, before, after, span, step, factor in zip(
@@ -98,8 +106,12 @@ def networks(draw: Draw) -> Network:
         shape = layer.output(shape)
         if layer.kind == "gemm" and draw(st.booleans()):
             break
+    if all(layer.kind == "requantise" and layer.keep or layer.kind == "shuffle" and layer.groups == 1
+           for layer in layers):  # nothing would be left of it
+        layers[-1] = replace(layers[-1], kind="requantise", keep=False)
     operators, real = draw(st.booleans()), draw(st.booleans())
-    real |= operators and all(layer.kind in ("max", "resize") for layer in layers)  # or nothing has a scale
+    scaleless = "max", "resize", "slice", "shuffle"
+    real |= operators and all(layer.kind in scaleless for layer in layers)  # or nothing has a scale
     form = draw(st.sampled_from(("S8S8", "U8U8", "U8S8")))
     return Network(form, operators, real, draw(st.booleans()), first, draw(ZERO_POINTS), tuple(layers),
                    draw(st.integers(0, 1 << 16)), rows)
@@ -108,7 +120,7 @@ def networks(draw: Draw) -> Network:
 def _row(layer: Layer) -> Layer:
     """Return a layer of an image of height 1 as one of a row."""
     return replace(layer, kernel=(1, layer.kernel[1]), stride=(1, layer.stride[1]),
-                   dilation=(1, layer.dilation[1]),
+                   dilation=(1, layer.dilation[1]), kind="leaky" if layer.kind == "deepen" else layer.kind,
                    pads=(0, layer.pads[1], 0, layer.pads[3]), factors=(1, layer.factors[1]),
                    bodies=tuple(tuple(map(_row, body)) for body in layer.bodies))
 
@@ -120,8 +132,8 @@ def _layer(draw: Draw, shape: Shape, vector: bool) -> Layer:
         kinds: tuple[Kind, ...] = ("gemm", "leaky", "requantise")
     else:
         kinds = ("dense", "dense", "depthwise", "depthwise", "residual", "residual", "difference", "product",
-                 "gate", "concat", "max", "average", "resize", "leaky", "requantise", "global", "global max",
-                 "gemm")
+                 "gate", "concat", "max", "average", "resize", "slice", "shuffle", "deepen", "leaky",
+                 "requantise", "global", "global max", "gemm")
     kind = draw(st.sampled_from(kinds))
     if kind == "gate":
         return Layer(kind, shape[0], draw(ZERO_POINTS), keep=draw(st.booleans()), swap=draw(st.booleans()),
@@ -163,7 +175,8 @@ def _same_size(draw: Draw, shape: Shape) -> tuple[Layer, ...]:
     """Draw a chain of layers that keep the size of an image."""
     body: list[Layer] = []
     for _ in range(draw(st.integers(0, 2))):
-        kind = draw(st.sampled_from(("dense", "depthwise", "max", "average", "leaky", "requantise")))
+        kind = draw(st.sampled_from((
+            "dense", "depthwise", "max", "average", "shuffle", "leaky", "requantise")))
         body.append(draw(_operator(kind, (_channels(tuple(body), shape), *shape[1:]), same=True)))
     return tuple(body)
 
@@ -176,6 +189,15 @@ def _operator(draw: Draw, kind: Kind, shape: Shape, outputs: int = 0, same: bool
     if kind == "resize":
         fit = [[factor for factor in (1, 2, 3) if side * factor <= MAX_SIDE] for side in sides]
         return replace(layer, factors=tuple(draw(st.sampled_from(factors)) for factors in fit))
+    if kind == "slice":
+        places = tuple(draw(_places(size)) for size in shape)
+        return replace(layer, places=places, outputs=len(places[0]))
+    if kind == "shuffle":
+        return replace(layer, groups=draw(st.sampled_from([
+            groups for groups in range(1, channels + 1) if channels % groups == 0])))
+    if kind == "deepen":
+        fits = not any(side % 2 for side in sides) and 4 * channels <= MAX_CHANNELS
+        return replace(layer, outputs=4 * channels) if fits else replace(layer, kind="requantise")
     if kind in ("dense", "depthwise", "max", "average"):
         layer = replace(layer, **draw(_window(kind, shape, same)))
     if kind == "max" and not same and draw(st.booleans()):
@@ -193,6 +215,15 @@ def _operator(draw: Draw, kind: Kind, shape: Shape, outputs: int = 0, same: bool
     return replace(layer, outputs=outputs or draw(st.integers(1, most)),
                    weight_bits=draw(st.sampled_from((2, 4, 8))), per_channel=draw(st.booleans()),
                    bias=draw(st.booleans()), clip=draw(st.sampled_from(("", "Relu", "Clip"))))
+
+
+@st.composite
+def _places(draw: Draw, size: int) -> range:
+    """Draw some of so many places, often all of them."""
+    step = draw(st.sampled_from((1, 1, 1, 2, 3)))
+    start = draw(st.one_of(st.just(0), st.integers(0, size - 1)))
+    stop = draw(st.one_of(st.just(size), st.integers(start + 1, size)))
+    return range(start, stop, step)
 
 
 @st.composite

@@ -9,11 +9,13 @@ from headrace.gen.ir.graph import (
     Conv,
     GlobalAveragePool,
     Graph,
+    Interleave,
     Lookup,
     Mul,
     Node,
     Pool,
     Quantisation,
+    Slice,
     Sub,
     Tensor,
     Upsample,
@@ -80,6 +82,17 @@ class Network:
         name, first = self.name("concat"), self.tensors[inputs[0]]
         return self.add_node(Concat(name, inputs, name, -128, 127),
                              sum(self.tensors[each].channels for each in inputs), first.height, first.width)
+
+    def interleave(self, *inputs: str) -> str:
+        name, first = self.name("interleave"), self.tensors[inputs[0]]
+        return self.add_node(Interleave(name, inputs, name, -128, 127), first.channels * len(inputs),
+                             first.height, first.width)
+
+    def slice(self, x: str, channels: range, rows: range | None = None, columns: range | None = None) -> str:
+        name, source = self.name("slice"), self.tensors[x]
+        rows, columns = rows or range(source.height), columns or range(source.width)
+        return self.add_node(Slice(name, (x,), name, channels, rows, columns, -128, 127),
+                             len(channels), len(rows), len(columns))
 
     def add(self, a: str, b: str) -> str:
         name = self.name("add")
@@ -201,5 +214,15 @@ def squeezed() -> Graph:
     return net.graph()
 
 
+def shuffle() -> Graph:
+    """As a unit of ShuffleNet: half of the channels passes by the others, then a channel of each in turn."""
+    net = Network((3, 5, 4))
+    x = net.conv("x", 6, 3)
+    half = net.conv(net.conv(net.slice(x, range(3, 6)), 3, 3, depthwise=True), 3)
+    y = net.concat(net.slice(x, range(3)), half)
+    net.interleave(net.slice(y, range(3)), net.slice(y, range(3, 6)))
+    return net.graph()
+
+
 BRANCHES = (inception, dense_net, dense_block, u_net, stride_2_rejoins, whole_image_ahead, same_tensor_twice,
-            crossing, reversed_order, skipped_rows, gated, squeezed)
+            crossing, reversed_order, skipped_rows, gated, squeezed, shuffle)

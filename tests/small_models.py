@@ -3,6 +3,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from onnx import helper
 
 from onnx_models import Q, QdqModel
 
@@ -83,4 +84,27 @@ def products(path: Path) -> Path:
     excited = model.conv(squeezed, weight(4, 2, 1, 1), Q(0.03, 100), name="excited")
     y = model.operator("Mul", [product, excited], Q(0.15, 90), name="y")
     model.output(y, (4, *SHAPE[1:]))
+    return model.save(path)
+
+
+def rearranged(path: Path) -> Path:
+    """Save a network of space to depth, parts of channels, a shuffle of channels and parts of an image."""
+    weight = partial(_weight, np.random.default_rng(10))
+    model = QdqModel()
+    x = model.operator("SpaceToDepth", [model.input(SHAPE, Q(0.02, 120))], Q(0.02, 120), name="deep",
+                       blocksize=2)
+    x = model.conv(x, weight(8, 12, 3, 3), Q(0.05, 100), name="stem", pads=[1, 1, 1, 1])
+    sizes = model.constant("sizes", np.array([4, 4]))
+    model.nodes.append(helper.make_node("Split", [x, sizes], ["a", "b"], name="split", axis=1))
+    a, b = (model.quantise(name, Q(0.05, 100)) for name in "ab")
+    a = model.conv(a, weight(4, 1, 3, 3), Q(0.05, 100), name="part", group=4, pads=[1, 1, 1, 1])
+    x = model.operator("Concat", [a, b], Q(0.05, 100), name="both", axis=1)
+    for name, dims in (("grouped", (1, 2, 4, 4, 3)), ("swapped", ()), ("shuffled", (1, 8, 4, 3))):
+        x = model.node("Reshape", [x, model.constant(f"{name}_dims", np.array(dims))], name) if dims else (
+            model.node("Transpose", [x], name, perm=[0, 2, 1, 3, 4]))
+        x = model.quantise(x, Q(0.05, 100))
+    places = [model.constant(name, np.array(values)) for name, values in (
+        ("starts", (1, 0, 1)), ("ends", (8, 3, 3)), ("axes", (1, 2, 3)), ("steps", (3, 2, 1)))]
+    y = model.operator("Slice", [x, *places], Q(0.05, 100), name="y")
+    model.output(y, (3, 2, 2))
     return model.save(path)

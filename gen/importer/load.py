@@ -102,6 +102,9 @@ class _Importer:
         if not isinstance(result, Activation):
             raise self.error(f"output {quote(output.name)} is {describe_value(result)}; "
                              "a quantised or dequantised tensor is supported")
+        if result.turns > 1:
+            raise self.error(f"output {quote(output.name)} has channels in groups that take turns; an image "
+                             "or a vector is supported")
         if not self.nodes:
             raise self.error("no operators between input and output")
         ((first, _), *_) = self.tensors.items()
@@ -133,6 +136,8 @@ class _Importer:
                                  "functions of one, as Relu, Sigmoid or a product with a number, are; --cut "
                                  "TENSOR builds up to a tensor")
         (name,) = node.outputs
+        if isinstance(value, Movement) and not value.inputs[0].real:  # of integers, which are there at once
+            value = self.move(value, name, value.inputs[0].tensor.quantisation)
         if name in self.values or name in self.initialisers:
             raise node.error(f"its output {quote(name)} is there already")
         if isinstance(value, Unquantised | Activation | GraphInput):
@@ -201,26 +206,27 @@ class _Importer:
 
     def move(self, value: Movement, name: str, q: Quantisation) -> Activation:
         """Move values that have their quantisation and limits already."""
-        if value.before is not None:
-            first = replace(value.before, low=value.low, high=value.high)
-            inputs: tuple[str, ...] = (self.move(first, self.unused(f"{name}/before"), q).tensor.name,)
-        else:
-            inputs = self.level(value, name, q)
+        levelled = self.level(value, name, q)
+        inputs = tuple(levelled[x.tensor.name].tensor.name for x in value.inputs)
+        if value.before:
+            parts = (replace(part, low=value.low, high=value.high, inputs=tuple(
+                levelled[x.tensor.name] for x in part.inputs)) for part in value.before)
+            inputs = tuple(self.move(part, self.unused(f"{name}/{index}"), q).tensor.name
+                           for index, part in enumerate(parts))
         made = self.new(Tensor(name, *value.image, q), value.shape)
         lo, hi = quantise([value.low, value.high], q).tolist()
         self.append(value.make(inputs, name, lo, hi), _kind(value.node), value.node.name)
         return made
 
-    def level(self, value: Movement, name: str, q: Quantisation) -> tuple[str, ...]:
-        """Give what is moved the quantisation and limits of the result."""
-        levelled: dict[str, str] = {}
+    def level(self, value: Movement, name: str, q: Quantisation) -> dict[str, Activation]:
+        """Give what is moved the quantisation and limits of the result; by the tensors' names."""
+        levelled: dict[str, Activation] = {}
         for x in value.inputs:
             if x.tensor.name not in levelled:
                 function = pointwise(value.node, x).clip(value.low, value.high)
                 between = self.unused(f"{name}/{x.tensor.name}")
-                made = self.look_up(function, between, q, f"{value.node.name}_lookup")
-                levelled[x.tensor.name] = made.tensor.name
-        return tuple(levelled[x.tensor.name] for x in value.inputs)
+                levelled[x.tensor.name] = self.look_up(function, between, q, f"{value.node.name}_lookup")
+        return levelled
 
     def look_up(self, function: Pointwise, name: str, q: Quantisation, label: str, *, real: str = "",
                 ) -> Activation:
@@ -245,7 +251,7 @@ class _Importer:
             table, ties = computed.values, computed.ties if computed.ties.any() else None
         if x.quantisation == q and (table[..., lo - first:hi - first + 1] == np.arange(lo, hi + 1)).all():
             return replace(function.x, real=False)
-        if function.x.order != (0, 1, 2):
+        if function.x.order != (0, 1, 2) or function.x.turns > 1:
             raise function.node.error("changes the values of a transposed image; those of one in the order "
                                       "C, H, W and of a vector made of that are supported")
         made = self.new(Tensor(name, *x.shape, q), function.shape)

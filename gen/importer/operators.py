@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from headrace.gen.importer.concat import concat
 from headrace.gen.importer.convolution import conv, gemm
+from headrace.gen.importer.movement import gather, grouped, shuffled, slice_, space_to_depth, swapped
 from headrace.gen.importer.pointwise import clip, function, leaky_relu, relu
 from headrace.gen.importer.pooling import global_average_pool, global_max_pool, pool
 from headrace.gen.importer.resize import resize
@@ -20,6 +21,7 @@ from headrace.gen.importer.values import (
     Arguments,
     Constant,
     GraphInput,
+    Movement,
     Pointwise,
     QuantisedConstant,
     Result,
@@ -124,7 +126,7 @@ def _alike(node: OnnxNode, args: Arguments, does: str, besides: str = "") -> tup
     return a, b
 
 
-def reshape(node: OnnxNode, args: Arguments) -> Moved:
+def reshape(node: OnnxNode, args: Arguments) -> Moved | Movement:
     node.expect_inputs(2, 2)
     keep_zero = node.integer("allowzero", 0)
     node.finish()
@@ -134,6 +136,10 @@ def reshape(node: OnnxNode, args: Arguments) -> Moved:
         dims = [before[i] if size == 0 and i < len(before) else size for i, size in enumerate(dims)]
     if dims.count(-1) == 1 and (known := -prod(dims)) > 0:
         dims[dims.index(-1)] = prod(before) // known
+    if isinstance(x, Activation) and grouped(x, tuple(dims)):
+        return replace(x, shape=tuple(dims[1:]))
+    if isinstance(x, Activation) and x.turns > 1 and tuple(dims) == (1, *x.tensor.shape):
+        return shuffled(node, x)
     return _flattened(node, x, tuple(dims))
 
 
@@ -169,6 +175,8 @@ def transpose(node: OnnxNode, args: Arguments) -> Moved:
     order = node.numbers("perm") or ()
     node.finish()
     x = _moved(node, args)
+    if isinstance(x, Activation) and len(x.shape) == 4:
+        return swapped(node, x, order)
     if len(x.shape) != 3 or sorted(order) != [0, 1, 2, 3] or order[0] != 0:
         raise node.error(f"perm {list(order)[:9]} of {describe(x.shape)} is not supported; "
                          "one of an image's channels, rows and columns is")
@@ -201,6 +209,9 @@ def _moved(node: OnnxNode, args: Arguments) -> Moved:
 
 def _flattened(node: OnnxNode, x: Moved, dims: Shape) -> Moved:
     image = x.image if isinstance(x, GraphInput) else x.tensor.shape
+    if isinstance(x, Activation) and x.turns > 1:
+        raise node.error(f"turns {describe(x.shape)}, groups of channels that take turns, into {list(dims)}; "
+                         f"{[1, *image]} is supported")
     row = (1, image[0], image[2]) if image[1] == 1 else (1, *image)
     if dims not in ((1, prod(x.shape)), (1, *x.shape), (1, *image), row):
         raise node.error(f"turns {describe(x.shape)} into {list(dims)}; "
@@ -216,6 +227,7 @@ OPERATORS: dict[str, Callable[[OnnxNode, Arguments], Value]] = {
     "Concat": concat,
     "Conv": conv,
     "Flatten": flatten,
+    "Gather": gather,
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,
     "GlobalMaxPool": global_max_pool,
@@ -225,6 +237,8 @@ OPERATORS: dict[str, Callable[[OnnxNode, Arguments], Value]] = {
     "Relu": relu,
     "Reshape": reshape,
     "Resize": resize,
+    "Slice": slice_,
+    "SpaceToDepth": space_to_depth,
     "Squeeze": squeeze,
     "Sub": subtract,
     "Transpose": transpose,

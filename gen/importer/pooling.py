@@ -91,7 +91,7 @@ def global_max_pool(node: OnnxNode, args: Arguments) -> Movement:
     if 1 in (height, width):
         return _maximum(node, x, across if height == 1 else down)
     image = channels, 1, 1
-    return replace(_maximum(node, x, down), shape=image, image=image, before=_maximum(node, x, across))
+    return replace(_maximum(node, x, down), shape=image, image=image, before=(_maximum(node, x, across),))
 
 
 def global_average_pool(node: OnnxNode, args: Arguments) -> Result:

@@ -22,10 +22,10 @@ _CONSTANTS_IR = 4  # from here on, constants need not be inputs
 
 # What is exact even where ONNX Runtime keeps real numbers: nothing here rounds.
 _EXACT = frozenset({
-    "Clip", "Concat", "DequantizeLinear", "Flatten", "GlobalMaxPool", "MaxPool", "NhwcMaxPool", "QGemm",
-    "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearConv", "QLinearGlobalAveragePool",
+    "Clip", "Concat", "DequantizeLinear", "Flatten", "Gather", "GlobalMaxPool", "MaxPool", "NhwcMaxPool",
+    "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearConv", "QLinearGlobalAveragePool",
     "QLinearLeakyRelu", "QLinearMatMul", "QLinearMul", "QuantizeLinear", "Relu", "Reshape", "Resize",
-    "Squeeze", "Transpose", "Unsqueeze"})
+    "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose", "Unsqueeze"})
 
 
 def probe(path: Path, graph: Graph, cut: str | None = None) -> bytes:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from onnx import TensorProto
 
 from headrace.gen.importer.source.file import type_name
-from headrace.gen.importer.source.node import OnnxNode, Shape
+from headrace.gen.importer.source.node import OnnxNode, Shape, describe
 from headrace.gen.ir.graph import Node, Quantisation, Tensor
 
 LARGEST = 255
@@ -49,6 +49,7 @@ class Activation:
     shape: Shape  # the tensor's, or flattened
     real: bool
     order: tuple[int, int, int] = (0, 1, 2)  # in which the file has C, H and W; `tensor` has C x H x W
+    turns: int = 1  # groups of the tensor's channels of which the file has one of each in turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ class Movement:
     image: tuple[int, int, int]
     inputs: tuple[Activation, ...]
     make: Callable[[tuple[str, ...], str, int, int], Node]  # (inputs, output, lo, hi) -> node without a name
-    before: "Movement | None" = None  # what is moved first, into one tensor that is none of the file's
+    before: "tuple[Movement, ...]" = ()  # of the same inputs: `make` reads what they make, which no file has
     low: float = -np.inf
     high: float = np.inf
 
@@ -222,6 +223,9 @@ def activation(node: OnnxNode, args: Arguments, index: int, *, ordered: bool = T
                          "every operator needs DequantizeLinear before and QuantizeLinear after it")
     if ordered and value.order != (0, 1, 2):
         raise node.error(f"its input {index} is a transposed image; Gemm may read one as a vector")
+    if len(value.shape) > 3 or value.turns > 1:
+        raise node.error(f"its input {index} has channels in groups, {describe(value.shape)}; an image is "
+                         "supported, behind the Transpose and the Reshape of a shuffle of channels")
     return value
 
 

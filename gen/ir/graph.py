@@ -195,6 +195,31 @@ class Concat:
 
 
 @dataclass(frozen=True, eq=False)
+class Interleave:
+    """The first channel of each input, then the second of each, and so on; of one quantisation and shape."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    lo: int  # least and greatest value that the inputs take
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """``y[c][i][j] = x[channels[c]][rows[i]][columns[j]]``, all ascending; keeps the quantisation."""
+
+    name: str
+    inputs: tuple[str]
+    output: str
+    channels: range
+    rows: range
+    columns: range
+    lo: int  # least and greatest value that the input takes
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
 class Upsample:
     """``y[c][i][j] = x[c][i // factors[0]][j // factors[1]]``; keeps the quantisation."""
 
@@ -206,7 +231,7 @@ class Upsample:
     hi: int
 
 
-Node = Conv | Pool | GlobalAveragePool | Add | Sub | Mul | Lookup | Concat | Upsample
+Node = Conv | Pool | GlobalAveragePool | Add | Sub | Mul | Lookup | Concat | Interleave | Slice | Upsample
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,6 +286,17 @@ class Graph:
                     assert len(inputs) > 1 and sum(each.channels for each in inputs) == y.channels
                     assert {(each.height, each.width, each.quantisation) for each in inputs} == {
                         (y.height, y.width, y.quantisation)}
+                case Interleave():
+                    same = {(self.tensors[name].shape, self.tensors[name].quantisation)
+                            for name in node.inputs}
+                    ((channels, *sides), quantisation), = same
+                    assert len(node.inputs) > 1 and quantisation == y.quantisation
+                    assert y.shape == (channels * len(node.inputs), *sides)
+                case Slice():
+                    places = node.channels, node.rows, node.columns
+                    assert x.quantisation == y.quantisation and y.shape == tuple(map(len, places))
+                    assert all(each.step > 0 and 0 <= each[0] and each[-1] < size
+                               for each, size in zip(places, x.shape, strict=True))
                 case Upsample():
                     assert min(node.factors) >= 1 and x.quantisation == y.quantisation
                     assert y.shape == (x.channels, *np.multiply(x.shape[1:], node.factors))

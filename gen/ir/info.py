@@ -9,11 +9,13 @@ from headrace.gen.ir.graph import (
     Conv,
     GlobalAveragePool,
     Graph,
+    Interleave,
     Lookup,
     Mul,
     Node,
     Pool,
     Quantisation,
+    Slice,
     Sub,
     Upsample,
 )
@@ -120,6 +122,10 @@ def operation(node: Node) -> str:
             return " ".join(("lookup", ", ".join(node.function), *by_channel)).strip()
         case Concat():
             return "concatenation"
+        case Interleave():
+            return f"channels of {len(node.inputs)} in turn"
+        case Slice():
+            return "slice"
         case Upsample():
             return "upsampling {} x {}".format(*node.factors)
 

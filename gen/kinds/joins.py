@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from headrace.gen.ir.graph import Add, Concat, Graph, Mul, Sub
+from headrace.gen.ir.graph import Add, Concat, Graph, Interleave, Mul, Sub
 from headrace.gen.ir.means import Means
 from headrace.gen.ir.plan import LayerPlan
 from headrace.gen.kinds.kind import Kind, Site
@@ -35,8 +35,8 @@ class Join(Kind[N]):
         ``beats`` are those of a row of each operand.
         """
 
-    def turns(self, height: int, beats: Sequence[int]) -> list[Turns]:
-        """Return, for each operand, in which step each of its beats is taken."""
+    def turns(self, height: int, beats: Sequence[int], fold: int) -> list[Turns]:
+        """Return, for each operand, in which step each of its beats is taken; ``fold`` to a channel's row."""
         starts, row = self.starts(beats)
         return [(np.arange(height)[:, None] * row + np.arange(start, start + count)).ravel()
                 for start, count in zip(starts, beats, strict=True)]
@@ -50,7 +50,7 @@ class Join(Kind[N]):
               fold: int) -> Needs:
         early = [index for index, rows in enumerate(held) if rows]
         height = graph.tensors[node.output].height
-        turns = self.turns(height, [need.shape[1] for need in inputs])
+        turns = self.turns(height, [need.shape[1] for need in inputs], fold)
         return steps(inputs, turns, early).reshape(height, -1)
 
 
@@ -114,9 +114,9 @@ class GateKind(Elementwise[Mul]):
     def alike(self, node: Mul) -> tuple[str, ...]:
         return node.inputs[:1]
 
-    def turns(self, height: int, beats: Sequence[int]) -> list[Turns]:
+    def turns(self, height: int, beats: Sequence[int], fold: int) -> list[Turns]:
         row, vector = beats
-        return [np.arange(height * row), np.arange(vector) * (row // vector)]
+        return [np.arange(height * row), np.arange(vector) * fold]
 
     def pace(self, place: Place[Mul]) -> Pace:
         return place.pace
@@ -168,6 +168,28 @@ class ConcatKind(Join[Concat]):
 
     def make(self, site: Site[Concat], plan: LayerPlan) -> Layer:
         return concat.Concat(inputs=site.inputs, rows=plan.shortcut_rows)
+
+
+class InterleaveKind(Join[Interleave]):
+    name, of = "interleave", Interleave
+
+    def ports(self, node: Interleave) -> tuple[str, ...]:
+        return tuple(f"i{index}" for index in range(len(node.inputs)))
+
+    def starts(self, beats: Sequence[int]) -> tuple[list[int], int]:
+        return [*range(len(beats))], sum(beats)
+
+    def turns(self, height: int, beats: Sequence[int], fold: int) -> list[Turns]:
+        channel, part = np.divmod(np.arange(height * beats[0]), fold)
+        return [(channel * len(beats) + index) * fold + part for index in range(len(beats))]
+
+    def options(self, place: Place[Interleave]) -> Iterator[Option]:
+        row = place.y.channels * place.fold
+        yield place.option(self.name, at_least(row, max(place.paces, key=sum)),
+                           spread=max(place.spread, row), shortcut_rows=self.held(place), fold=place.fold)
+
+    def make(self, site: Site[Interleave], plan: LayerPlan) -> Layer:
+        return concat.Concat(inputs=site.inputs, rows=plan.shortcut_rows, in_turn=True)
 
 
 def _sum(site: Site[Add] | Site[Sub], plan: LayerPlan) -> Layer:

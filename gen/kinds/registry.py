@@ -7,16 +7,16 @@ from headrace.gen.ir.means import Means
 from headrace.gen.kinds.addressed import AddressedKind
 from headrace.gen.kinds.global_pool import GlobalPoolKind
 from headrace.gen.kinds.input_stationary import InputStationaryKind
-from headrace.gen.kinds.joins import AddKind, ConcatKind, GateKind, MulKind, SubKind
+from headrace.gen.kinds.joins import AddKind, ConcatKind, GateKind, InterleaveKind, MulKind, SubKind
 from headrace.gen.kinds.kind import Kind
-from headrace.gen.kinds.movement import LookupKind, UpsampleKind
+from headrace.gen.kinds.movement import LookupKind, SliceKind, UpsampleKind
 from headrace.gen.kinds.output_stationary import OutputStationaryKind
 from headrace.gen.kinds.passing import AveragePoolKind, DepthwiseKind, MaxPoolKind
 
 KINDS: list[Kind[Any]] = [
     AddressedKind(), InputStationaryKind(), OutputStationaryKind(), DepthwiseKind(), AveragePoolKind(),
     MaxPoolKind(), GlobalPoolKind(), AddKind(), SubKind(), MulKind(), GateKind(), ConcatKind(),
-    LookupKind(), UpsampleKind()]
+    InterleaveKind(), LookupKind(), SliceKind(), UpsampleKind()]
 """Of options that cost the same, that of the first kind is chosen."""
 
 

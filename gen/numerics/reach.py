@@ -15,9 +15,11 @@ from headrace.gen.ir.graph import (
     Conv,
     GlobalAveragePool,
     Graph,
+    Interleave,
     Lookup,
     Mul,
     Pool,
+    Slice,
     Sub,
     Upsample,
 )
@@ -69,6 +71,11 @@ def find(graph: Graph) -> Reach:
             case Concat():
                 made = Range(np.concatenate([each.lo for each in inputs]),
                              np.concatenate([each.hi for each in inputs]))
+            case Interleave():
+                made = Range(np.stack([each.lo for each in inputs], 1).ravel(),
+                             np.stack([each.hi for each in inputs], 1).ravel())
+            case Slice():
+                made = Range(*(ends[np.array(node.channels)] for ends in (inputs[0].lo, inputs[0].hi)))
             case Lookup():
                 made = ranges.looked_up(node, x, inputs[0])
             case _:

@@ -66,8 +66,8 @@ def shortcut_rows(graph: Graph, join: Node, held: Mapping[str, tuple[int, ...]],
     beats = [graph.tensors[fork].channels * graph.tensors[fork].height * folds.get(fork, 1) for fork in forks]
     keys = [_keys([np.maximum.accumulate(need[index].ravel()) for need in needs], beats)
             for index in range(len(join.inputs))]
-    turns = kind.turns(graph.tensors[join.output].height, [
-        graph.tensors[name].channels * folds.get(name, 1) for name in join.inputs])
+    widths = [graph.tensors[name].channels * folds.get(name, 1) for name in join.inputs]
+    turns = kind.turns(graph.tensors[join.output].height, widths, folds.get(join.inputs[0], 1))
     first = [np.searchsorted(turn, np.arange(1 + max(int(turn[-1]) for turn in turns))) for turn in turns]
     early: set[int] = set()  # operands with a shortcut
     while True:

@@ -32,6 +32,7 @@ from headrace.hdl.layers.layer import Layer
 from headrace.hdl.layers.lookup import Lookup
 from headrace.hdl.layers.mul import Mul
 from headrace.hdl.layers.shortcut import Shortcut
+from headrace.hdl.layers.slice import Slice
 from headrace.hdl.layers.upsample import Upsample
 from headrace.hdl.layers.window import MaxPool
 from headrace.hdl.network import Network
@@ -142,6 +143,8 @@ def alone() -> dict[str, tuple[int, bool, Callable[[], Any]]]:
         "shortcut": (1, True, partial(Shortcut, i=rows(), rows=2)),
         "concat": (1, False, partial(Concat, inputs=[rows(), rows(1)], rows=(0, 0))),
         "concat, held rows": (1, True, partial(Concat, inputs=[rows(), rows(1)], rows=(2, 1))),
+        "concat, in turn": (1, False, partial(Concat, inputs=[rows(), rows()], rows=(1, 0), in_turn=True)),
+        "slice": (4, False, partial(Slice, i=rows(), channels=range(1), rows=range(1, 3), columns=range(1))),
         "collect": (1, False, partial(Collect, i=rows(), takes=takes, words=2)),
         "collect, folded": (2, False, partial(Collect, i=rows(lanes=1, fold=2), takes=takes, words=2)),
         "serialise": (1, False, partial(Serialise, shape=SUM, count=2, o=rows(3))),

@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """Layers that compute nothing, against their models, under idle and stall patterns on both sides."""
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from headrace.hdl.arithmetic.geometry import Window
 from headrace.hdl.base.rows import RowFormat
 from headrace.hdl.layers.concat import Concat
 from headrace.hdl.layers.lookup import Lookup
+from headrace.hdl.layers.slice import Slice
 from headrace.hdl.layers.upsample import Upsample
 
 gaps = pytest.mark.parametrize("i_gap, o_gap", [
@@ -76,6 +78,32 @@ def test_concat(channels: tuple[int, ...], held: tuple[int, ...], i_gap: str, o_
 
 
 @gaps
+@pytest.mark.parametrize("count, held", ((2, (0, 0)), (3, (1, 2, 0))))
+def test_concat_in_turn(count: int, held: tuple[int, ...], i_gap: str, o_gap: str) -> None:
+    layer = Concat(inputs=[rows(3)] * count, rows=held, in_turn=True)
+    frames = [images(rows(3)) + index for index in range(count)]
+    expected = beats(layer.model(*parts) for parts in zip(*frames, strict=True))
+    inputs = {f"i{index}": beats(each) for index, each in enumerate(frames)}
+    assert streams.run(layer, inputs, len(expected), i_gap=i_gap, o_gap=o_gap) == expected
+
+
+@gaps
+@pytest.mark.parametrize("channels, places, columns", (
+    (range(1, 4), range(4), range(3)), (range(0, 5, 2), range(1, 4, 2), range(1, 3)),
+    (range(5), range(2, 3), range(0, 3, 2)), (range(5), range(4), range(1, 2))))
+def test_slice(channels: range, places: range, columns: range, i_gap: str, o_gap: str) -> None:
+    layer = Slice(i=rows(5), channels=channels, rows=places, columns=columns)
+    frames = images(rows(5))
+    expected = [beat for frame in frames for beat in streams.pack_rows(layer.model(frame), layer.formats[1])]
+    assert streams.run(layer, {"i": beats(frames)}, len(expected), i_gap=i_gap, o_gap=o_gap) == expected
+
+
+def test_slice_takes_a_beat_per_cycle() -> None:
+    layer = Slice(i=rows(4), channels=range(2), rows=range(4), columns=range(3))
+    assert len(streams.run(layer, {"i": list(range(80))}, 40, deadline=83)) == 40
+
+
+@gaps
 @pytest.mark.parametrize("channels, factors", (
     (3, (2, 2)), (3, (3, 1)), (3, (1, 2)), (3, (1, 1)), (1, (2, 3))))
 def test_upsample(channels: int, factors: tuple[int, int], i_gap: str, o_gap: str) -> None:
@@ -99,3 +127,9 @@ def test_wrong_parameters() -> None:
         Upsample(i=rows(2), factors=(2, 0))
     with pytest.raises(ValueError, match=r"^Inputs must be of the same height, lanes and shape$"):
         Concat(inputs=[rows(2), rows(2, lanes=4)], rows=(0, 0))
+    with pytest.raises(ValueError, match=r"^Inputs in turn must have as many channels each$"):
+        Concat(inputs=[rows(2), rows(3)], rows=(0, 0), in_turn=True)
+    with pytest.raises(ValueError, match=r"^Some of 2 channels must be given in ascending order, not range"):
+        Slice(i=rows(2), channels=range(3), rows=range(4), columns=range(3))
+    with pytest.raises(ValueError, match=r"^Each beat of a row must have as many of the columns, not range"):
+        Slice(i=replace(rows(2), fold=2), channels=range(2), rows=range(4), columns=range(3))

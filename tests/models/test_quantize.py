@@ -149,7 +149,8 @@ def test_open_sizes(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: t
     assert graph.tensors[graph.input].shape == (3, 12, 12)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("conv1d", (4, 32)), ("dilated", (3, 16, 16))])
+@pytest.mark.parametrize(("name", "shape"), [("conv1d", (4, 32)), *(
+    (name, (3, 16, 16)) for name in ("dilated", "shuffle", "split", "focus"))])
 def test_exported(capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, shape: tuple[int, ...],
                   ) -> None:
     """Files that torch.onnx.export has written."""

@@ -81,7 +81,8 @@ class _Layout:
     def visit(self, node: onnx.NodeProto) -> None:
         """Emit the node so that it reads what is stored."""
         rewrite, look, given = self.rewrite, self.rewrite.look(node), list(node.input)
-        transposes = node.op_type == "Transpose" and not self.constant(given[0])
+        groups = len(_permutation(node)) > len(_PLAIN)  # of channels, which the importer knows
+        transposes = node.op_type == "Transpose" and not self.constant(given[0]) and not groups
         if not transposes and not any(name in self.views for name in given):
             return rewrite.keep(node)
         images = [name for name in given if not self.constant(name)]

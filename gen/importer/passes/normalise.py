@@ -21,6 +21,7 @@ from headrace.gen.importer.passes import qonnx as onnx_qonnx
 from headrace.gen.importer.passes import qoperator as onnx_qoperator
 from headrace.gen.importer.passes import shapes as onnx_shapes
 from headrace.gen.importer.passes import signs as onnx_signs
+from headrace.gen.importer.passes import split as onnx_split
 from headrace.gen.importer.passes.evaluate import evaluate
 from headrace.gen.importer.passes.simplify import simplify
 
@@ -28,7 +29,7 @@ Pass = Callable[[onnx.ModelProto, Path], onnx.ModelProto]
 
 # In this order, as each relies on those before it.
 _NOTATION: tuple[Pass, ...] = (  # what ONNX Runtime need not see, or cannot run
-    evaluate, simplify, onnx_pairs.merge, onnx_qonnx.expand)
+    evaluate, simplify, onnx_split.cut, onnx_pairs.merge, onnx_qonnx.expand)
 _OPERATORS: tuple[Pass, ...] = (onnx_qoperator.expand,)  # what its integer kernels run as it is
 _STRUCTURE: tuple[Pass, ...] = (
     onnx_channels.level, onnx_signs.unify, onnx_layout.transpose, onnx_pad.merge, onnx_mean.average,

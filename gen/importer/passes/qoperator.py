@@ -9,7 +9,7 @@ from onnx import AttributeProto
 from headrace.gen.importer.source.file import quote
 from headrace.gen.importer.source.rewrite import Rewrite
 
-_MOVES = frozenset({"MaxPool", "Resize"})
+_MOVES = frozenset({"Gather", "MaxPool", "Resize", "Slice", "SpaceToDepth"})
 _ON_INTEGERS = _MOVES | {"Clip"}
 _TO_VECTOR = frozenset({"Flatten", "Reshape", "Squeeze"})
 _KEEP_VALUES = _TO_VECTOR | {"Pad", "Transpose", "Unsqueeze"}
@@ -22,9 +22,9 @@ def expand(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     QLinearConcat, QLinearLeakyRelu, QLinearMul, QLinearSigmoid.
 
     Quantised tensors keep their names. The int32 bias gets the scale that it has by definition, input scale x
-    weight scale. MaxPool, Resize and Clip on integers get the quantisation of what they read, and a Clip then
-    limits the operator that made its input, if nothing else reads that. Operators that only move values stay
-    where they are.
+    weight scale. MaxPool, Resize, Slice, Gather, SpaceToDepth and Clip on integers get the quantisation of
+    what they read, and a Clip then limits the operator that made its input, if nothing else reads that.
+    Operators that only move values to a vector or another layout stay where they are.
     """
     if not any(node.op_type in _FORMS or node.op_type in _ON_INTEGERS for node in model.graph.node):
         return model

@@ -6,7 +6,7 @@ import onnx
 
 from headrace.gen.importer.source.rewrite import Rewrite
 
-_SHAPES = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_SHAPES = ("Flatten", "Gather", "Reshape", "Slice", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze")
 _MAXIMA = ("GlobalMaxPool", "MaxPool")
 _ACTIVATIONS = ("Clip", "Relu")
 

@@ -23,15 +23,16 @@ from headrace.gen.planning.fit import fit, fits, usage
 from headrace.gen.planning.planner import plan
 from headrace.hdl.base.hierarchy import Hierarchy
 from headrace.hdl.storage.ring import SHORT, Ring
-from small_models import branches, every_operator, products
+from small_models import branches, every_operator, products, rearranged
 
 ESTIMATED = [target for target in TARGETS.values() if target.primitives is not None]
 DIGITS = Path(__file__).parents[3] / "models/digits.onnx"
 
 
 @pytest.fixture(scope="module", params=((every_operator, False), (branches, False), (products, False),
-                                        (every_operator, True), (products, True)),
-                ids=("every_operator", "branches", "products", "pipelined", "products pipelined"))
+                                        (rearranged, False), (every_operator, True), (products, True)),
+                ids=("every_operator", "branches", "products", "rearranged", "pipelined",
+                     "products pipelined"))
 def planned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Graph, Plan]:
     make, pipelined = request.param
     graph = load(make(tmp_path_factory.mktemp("model") / "model.onnx"))

@@ -12,8 +12,9 @@ U8 = Q(0.5, 10)
 OTHER = Q(0.25, 10)
 ONES = np.ones((4, 4, 1, 1), np.int8)
 
-KNOWN = ("AveragePool, Concat, Conv, DequantizeLinear, Flatten, Gemm, GlobalAveragePool, GlobalMaxPool, "
-         "MaxPool, QuantizeLinear, Reshape, Resize, Squeeze, Transpose, Unsqueeze, sums of two tensors and "
+KNOWN = ("AveragePool, Concat, Conv, DequantizeLinear, Flatten, Gather, Gemm, GlobalAveragePool, "
+         "GlobalMaxPool, MaxPool, QuantizeLinear, Reshape, Resize, Slice, SpaceToDepth, Squeeze, Transpose, "
+         "Unsqueeze, sums of two tensors and "
          "functions of one, as Relu, Sigmoid or a product with a number")
 UNKNOWN = f"operator not supported; {KNOWN}, are; --cut TENSOR builds up to a tensor"
 
