@@ -11,14 +11,18 @@ from headrace.gen.ir.graph import Window
 
 Shape = tuple[int, ...]  # without the batch, which is 1
 
+CALLED = "headrace.operator"
+"""In a node's metadata: the operator of the file for which it stands."""
+
 MAX_KERNEL = 1 << 9  # a side of a kernel, a stride or a pad
 
 
 class OnnxNode:
     """A node whose attributes are taken one by one; what is left over is not supported.
 
-    ``where`` names file, operator and node for messages. A node without a name is called after its
-    first output.
+    ``where`` names file, operator and node for messages, each as the user's file has it: a node that stands
+    for one with another operator says so (:data:`CALLED`). A node without a name is called after its first
+    output.
     """
 
     def __init__(self, proto: onnx.NodeProto, *, file: str) -> None:
@@ -29,7 +33,9 @@ class OnnxNode:
             self.inputs.pop()
         self.outputs = list(proto.output)
         self.name = proto.name or (self.outputs[0] if self.outputs else "")
-        self.where = f"{file}: {quote(self.operator)[1:-1]} {quote(self.name)}"
+        self.called = next((entry.value for entry in proto.metadata_props if entry.key == CALLED),
+                           self.operator)
+        self.where = f"{file}: {quote(self.called)[1:-1]} {quote(self.name)}"
         self._attributes: dict[str, AttributeProto] = {
             attribute.name: attribute for attribute in proto.attribute}
 

@@ -11,7 +11,7 @@ from onnx import AttributeProto, helper, numpy_helper
 
 from headrace.gen.importer.source import file as onnx_file
 from headrace.gen.importer.source.file import quote
-from headrace.gen.importer.source.node import OnnxNode
+from headrace.gen.importer.source.node import CALLED, OnnxNode
 
 MICROSOFT = "com.microsoft"
 
@@ -78,6 +78,8 @@ class Rewrite:
         """Add a node in the place of ``like``, under whose name messages speak of it; returns ``output``."""
         node = helper.make_node(operator, inputs, [output], name=like.name or like.output[0], **more)
         node.attribute.extend(attributes or [])
+        if (called := self.look(like).called) != operator:
+            node.metadata_props.add(key=CALLED, value=called)
         self.keep(node)
         return output
 

@@ -93,7 +93,7 @@ def test_matmul_refused(tmp_path: Path) -> None:
     product = model.node("MatMul", [x, model.weight("w", MATRIX, 0.01, 0, 0)], "m")
     model.operator("Add", [product, model.constant("b", np.ones(6, np.int32))], Y, name="y")
     assert refusal(model, tmp_path) == (
-        "Gemm 'm': its bias is a constant of int32; a float constant, and an int32 one behind "
+        "MatMul 'm': its bias is a constant of int32; a float constant, and an int32 one behind "
         "DequantizeLinear, are supported")
     model = QdqModel()
     x = model.input((4,), X)

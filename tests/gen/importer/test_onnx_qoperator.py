@@ -248,10 +248,10 @@ def test_add_and_pools(tmp_path: Path) -> None:
 def test_refused(tmp_path: Path) -> None:
     c = Q(0.05, 9)
     model = add(c)
-    constant = model.w("k", np.arange(4, dtype=np.uint8).reshape(4, 1, 1), 0.1)
+    constant = model.w("k", np.arange(4, dtype=np.uint8).reshape(2, 2, 1), 0.1)
     model.linear("QLinearAdd", [*model.q("c", c), *constant], "y", c, domain=MS)
     assert refusal(model, tmp_path, output="y").startswith(
-        "Add 'y': its input 1 is a quantised constant; ")
+        "com.microsoft.QLinearAdd 'y': a constant of shape [2, 2, 1] does not fit shape ")
     model = add(c)
     model.linear("QLinearGlobalAveragePool", model.q("c", c), "y", c, domain=MS, channels_last=1)
     assert refusal(model, tmp_path, output="y") == (
