@@ -23,7 +23,7 @@ from headrace.gen.numerics import constants
 from headrace.gen.planning.planner import plan
 from onnx_models import Q, QdqModel
 from onnx_mutations import mutate
-from small_models import every_operator
+from small_models import every_operator, rearranged
 
 MEMORY = 256 << 20  # bytes
 SECONDS = 5.0  # of processor time for one file
@@ -34,6 +34,7 @@ def sound(folder: Path) -> list[bytes]:
     """Return small models to start from; what one of them reads is in the folder."""
     models = with_external_data(folder), exported(), computed(), operator_oriented(), functions()
     return [every_operator(folder / "small.onnx").read_bytes(),
+            rearranged(folder / "rearranged.onnx").read_bytes(),
             *(model.proto().SerializeToString() for model in models)]
 
 

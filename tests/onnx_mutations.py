@@ -10,12 +10,13 @@ SIZES = (-(1 << 63), -2, -1, 0, 1, 2, 3, 7, 64, 4096, 65_537, 1 << 26, (1 << 31)
 REALS = (0.0, -0.0, -1.0, 1e-45, 1e-38, 1e-20, 1e-6, 0.003, 0.5, 1.0, 255.0, 1e20, 3.4e38, float("inf"),
          float("-inf"), float("nan"))
 OPERATORS = ("Add", "AveragePool", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear", "Flatten",
-             "Gemm", "GlobalAveragePool", "If", "Loop", "MatMul", "MaxPool", "Mul", "Pad", "Pow", "PRelu",
-             "QLinearConv", "QLinearMul", "Quant", "QuantizeLinear", "ReduceMean", "Relu", "Reshape",
-             "Resize", "Sigmoid", "Softmax", "Softplus", "Sub", "Transpose", "", "X" * 999)
-ATTRIBUTES = ("alpha", "auto_pad", "axis", "ceil_mode", "count_include_pad", "dilations", "group",
-              "kernel_shape", "keepdims", "mode", "output_dtype", "pads", "perm", "strides", "transA",
-              "transB")
+             "Gather", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "If", "Loop", "MatMul", "MaxPool", "Mul",
+             "Pad", "Pow", "PRelu", "QLinearConv", "QLinearMul", "Quant", "QuantizeLinear", "ReduceMean",
+             "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Softmax", "Softplus", "SpaceToDepth", "Split",
+             "Sub", "Transpose", "", "X" * 999)
+ATTRIBUTES = ("alpha", "auto_pad", "axis", "blocksize", "ceil_mode", "count_include_pad", "dilations",
+              "group", "kernel_shape", "keepdims", "mode", "output_dtype", "pads", "perm", "strides",
+              "transA", "transB")
 TYPES = (np.int8, np.uint8, np.int32, np.int64, np.float32, np.float16)
 DOMAINS = ("ai.onnx", "com.microsoft", "qonnx.custom_op.general", "x")
 LOCATIONS = ("", ".", "..", "/etc/passwd", "../secret", "gone", "link/passwd", "a\0b", "x" * 5000, "net.onnx",

@@ -84,9 +84,10 @@ def space_to_depth(node: OnnxNode, args: Arguments) -> Movement:
     node.expect_inputs(1, 1)
     x, block = _image(node, args), node.integer("blocksize", 0)
     node.finish()
-    if len(x.shape) != 3 or not 1 <= block <= MAX_GROUPS or any(side % block for side in x.shape[1:]):
-        raise node.error(f"blocksize {block} of {describe(x.shape)} is not supported; one that divides "
-                         "height and width is")
+    if len(x.shape) != 3 or block < 1 or block * block > MAX_GROUPS or any(
+            side % block for side in x.shape[1:]):
+        raise node.error(f"blocksize {block} of {describe(x.shape)} is not supported; one of up to 16 that "
+                         "divides height and width is")
     channels, height, width = x.tensor.shape
     parts = tuple(_slice(node, x, range(channels), range(down, height, block), range(across, width, block))
                   for down, across in product(range(block), repeat=2))

@@ -1,10 +1,12 @@
 """Split, as a Slice for each part."""
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import onnx
 
+from headrace.gen.importer.passes.constants import MAX_ELEMENTS
 from headrace.gen.importer.source.node import OnnxNode, describe
 from headrace.gen.importer.source.rewrite import Rewrite
 
@@ -29,8 +31,7 @@ def cut(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         look = rewrite.look(node)
         axis = look.integer("axis", 0)
         parts = _parts(rewrite, look, node, sizes.get(node.input[0], ()), axis)
-        ends = np.cumsum(parts)
-        for name, end, size in zip(node.output, ends.tolist(), parts, strict=True):
+        for name, end, size in zip(node.output, accumulate(parts), parts, strict=True):
             if name:
                 places = [rewrite.constant(f"{name}/{what}", np.array([value], np.int64))
                           for what, value in (("start", end - size), ("end", end), ("axis", axis))]
@@ -53,9 +54,12 @@ def _parts(rewrite: Rewrite, look: OnnxNode, node: onnx.NodeProto, shape: Sequen
     elif given is None and -len(shape) <= axis < len(shape) and (size := shape[axis]) > 0:
         each = -(-size // count)
         given = (*[each] * (count - 1), size - each * (count - 1))
-    if given is None or len(given) != count or min(given) < 1:
+    if given is None or len(given) != count or not 1 <= min(given) <= max(given) <= MAX_ELEMENTS:
         raise look.error(f"the sizes of its {count} parts are not {count} positive constants; these are "
                          f"supported{', of ' + describe(tuple(shape[1:])) if shape else ''}")
+    if -len(shape) <= axis < len(shape) and shape[axis] not in (0, sum(given)):
+        raise look.error(f"the sizes of its {count} parts are {sum(given)} together, of {shape[axis]}; "
+                         "all of it is supported")
     return list(given)
 
 

@@ -152,8 +152,10 @@ def swapped(model: QdqModel, x: str) -> str:
     (lambda model, x: model.operator("Gather", [x, model.constant("i", np.array([12]))], X, name="y", axis=1),
      "Gather 'y': takes channels that are none of the 12 of its input"),
     (lambda model, x: model.operator("SpaceToDepth", [x], X, name="y", blocksize=4),
-     ("SpaceToDepth 'y': blocksize 4 of shape (1, 12, 6, 8) is not supported; one that divides height and "
-      "width is")),
+     ("SpaceToDepth 'y': blocksize 4 of shape (1, 12, 6, 8) is not supported; one of up to 16 that divides "
+      "height and width is")),
+    (lambda model, x: split(model, x, 2, model.constant("sizes", np.array([6, 7]))),
+     ("Split 'split': the sizes of its 2 parts are 13 together, of 12; all of it is supported")),
     (lambda model, x: split(model, x, 5, model.constant("sizes", np.array([6, 6]))),
      ("Split 'split': the sizes of its 5 parts are not 5 positive constants; these are supported, of shape "
       "(1, 12, 6, 8)")),
