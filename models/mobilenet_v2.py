@@ -73,7 +73,7 @@ class MobileNetV2:
             x = net.conv("Conv_1", x, rounded(1280 * max(1.0, self.width)))
             x = net.gemm("predictions", net.flatten("flatten", net.global_pool("pool", x)), CLASSES)
             shape = (CLASSES,)
-        return net.model(f"mobilenet_v2_{self.width}_{self.size}", x, shape), x_images
+        return net.model(f"mobilenet_v2_{self.width}_{self.size}", (x, shape)), x_images
 
 
 def rounded(channels: float) -> int:

@@ -43,6 +43,10 @@ class Activation:
         return (self.values.astype(np.float64) - self.quantisation.zero_point) * self.quantisation.scale
 
 
+Output = tuple[Activation, Sequence[int]]
+"""What a network ends with, and its shape without the batch."""
+
+
 class QdqBuilder:
     """Writes a network operator by operator, each between DequantizeLinear and QuantizeLinear.
 
@@ -65,10 +69,13 @@ class QdqBuilder:
         return self._quantised("image", "image", self._images.astype(np.int16), INPUT)
 
     def conv(self, name: str, x: Activation, channels: int, kernel: int = 1, *, stride: int = 1,
-             depthwise: bool = False, relu6: bool = True) -> Activation:
-        """Add a convolution as TensorFlow pads it, so that ceil(size / stride) is the size of its output."""
+             depthwise: bool = False, relu6: bool = True, relu: bool = False) -> Activation:
+        """Add a convolution as TensorFlow pads it, so that ceil(size / stride) is the size of its output.
+
+        ``relu`` limits it on one side alone; ``relu6`` has no say then.
+        """
         _, depth, height, width = x.values.shape
-        (top, bottom), (left, right) = (_same(size, kernel, stride) for size in (height, width))
+        (top, bottom), (left, right) = (same(size, kernel, stride) for size in (height, width))
         window = Window((kernel, kernel), (stride, stride), (top, left, bottom, right))
         weight = self._weights(channels, 1 if depthwise else depth, kernel, kernel)
         node = Conv(name, (x.name,), name, weight.astype(np.int16), np.zeros(channels, np.int64),
@@ -77,11 +84,14 @@ class QdqBuilder:
         inputs, real = self._scaled(name, x, weight, sums)
         self._node("Conv", inputs, f"{name}_real", name, kernel_shape=window.kernel, strides=window.stride,
                    pads=window.pads, group=node.groups)
+        if relu:  # which the quantisation does
+            return self._quantise(name, f"{name}_real", np.maximum(real, 0))
         return self._quantise(name, f"{name}_real", real, RELU6 if relu6 else None)
 
-    def add(self, name: str, a: Activation, b: Activation) -> Activation:
+    def add(self, name: str, a: Activation, b: Activation, *, relu: bool = False) -> Activation:
         self._node("Add", [a.name, b.name], f"{name}_real", name)
-        return self._quantise(name, f"{name}_real", a.real + b.real)
+        real = a.real + b.real
+        return self._quantise(name, f"{name}_real", np.maximum(real, 0) if relu else real)
 
     def global_pool(self, name: str, x: Activation) -> Activation:
         self._node("GlobalAveragePool", [x.name], f"{name}_real", name)
@@ -100,10 +110,10 @@ class QdqBuilder:
         self._node("Gemm", inputs, f"{name}_real", name, transB=1)
         return self._quantise(name, f"{name}_real", real)
 
-    def model(self, name: str, y: Activation, shape: Sequence[int]) -> onnx.ModelProto:
-        """Return the network that ends with `y`, of this shape without the batch."""
-        ends = [helper.make_tensor_value_info(tensor, TensorProto.FLOAT, (1, *size))
-                for tensor, size in (("image", self._images.shape[1:]), (y.name, shape))]
+    def model(self, name: str, *outputs: Output) -> onnx.ModelProto:
+        """Return the network that ends with `outputs`, each with its shape without the batch."""
+        ends = [helper.make_tensor_value_info(tensor, TensorProto.FLOAT, (1, *size)) for tensor, size in (
+            ("image", self._images.shape[1:]), *((y.name, shape) for y, shape in outputs))]
         graph = helper.make_graph(self._nodes, name, ends[:1], ends[1:], self._constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)],
                                  ir_version=IR_VERSION, producer_name="headrace")
@@ -193,7 +203,7 @@ def images(count: int, size: int, *, seed: int) -> npt.NDArray[np.uint8]:
     return (total + 128).clip(0, 255).astype(np.uint8)
 
 
-def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+def same(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Return TensorFlow's padding before and behind: all that is needed, the odd one behind."""
     total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
     return total // 2, total - total // 2

@@ -4,16 +4,14 @@ import io
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from onnx import version_converter
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -33,9 +31,9 @@ from headrace.gen.ir.graph import Quantisation
 from headrace.gen.system import files, processes
 from headrace.models import function_steps as steps
 from headrace.models import survey
+from headrace.models.noise import Samples, Summary, compare, session
 from headrace.sim.oracle import ERRORS
 
-Samples = npt.NDArray[np.float32]
 Integer = Literal["int8", "uint8"]
 
 METHODS = {"minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entropy,
@@ -65,25 +63,6 @@ class Options:
     weights: Integer = "int8"
     per_channel: bool = True
     method: str = "minmax"  # of METHODS
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The quantised network against the float one, on the calibration data.
-
-    Attributes
-    ----------
-    sqnr : signal to quantisation noise of the output in decibels; None where there is no noise
-    agreement : samples whose greatest output is the same
-    """
-
-    layers: int
-    samples: int
-    sqnr: float | None
-    agreement: int
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class FloatModel:
@@ -152,7 +131,7 @@ class FloatModel:
                 self._made(samples[:1], options, prepared, made)
             layers = self._made(samples, options, prepared, made)
             with self._tools():
-                summary = _compare(layers, self.name, samples, prepared, made)
+                summary = compare(layers, self.name, samples, prepared, made)
             shutil.copyfile(made, whole)
         return summary
 
@@ -174,7 +153,7 @@ class FloatModel:
             model = version_converter.convert_version(model, _OPSET)
         self._check_sizes(model)
         content = model.SerializeToString()
-        _session(content)  # what it refuses, the next step would only log
+        session(content)  # what it refuses, the next step would only log
         prepared.write_bytes(content)
         quant_pre_process(prepared, prepared, skip_symbolic_shape=True)
 
@@ -189,7 +168,7 @@ class FloatModel:
         steps.quantise_input(made, self.name, _range(samples, signed=signed))
         steps.quantise_before_moves(made)
         if steps.ends_in_function(made):
-            run = _session(prepared)
+            run = session(prepared)
             ends = np.array([run(self.name, sample) for sample in samples])
             steps.quantise_output(made, _range(ends, signed=signed))
 
@@ -253,24 +232,3 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
     def get_next(self) -> dict[str, Samples] | None:
         return next(self._feeds, None)
-
-
-def _session(model: bytes | Path, level: str = "ORT_ENABLE_BASIC") -> Callable[[str, Samples], Samples]:
-    """Return what computes the first output, as a vector, of an input of this name."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda name, x: np.asarray(session.run(None, {name: x[None]})[0], np.float32).reshape(-1)
-
-
-def _compare(layers: int, name: str, samples: Samples, real: Path, quantised: Path) -> Summary:
-    """Carry out both; the quantised one node by node, as no kernel of ONNX Runtime then saturates."""
-    pair = _session(real), _session(quantised, "ORT_DISABLE_ALL")
-    agreement, signal, noise = 0, 0.0, 0.0
-    for sample in samples:
-        wanted, found = (run(name, sample) for run in pair)
-        agreement += int(wanted.argmax() == found.argmax())
-        signal += float(np.square(wanted, dtype=np.float64).sum())
-        noise += float(np.square(wanted - found, dtype=np.float64).sum())
-    ratio = 10 * np.log10(signal / noise) if signal and noise else None
-    return Summary(layers, len(samples), None if ratio is None else float(ratio), agreement)

@@ -50,6 +50,8 @@ def _reason(node: onnx.NodeProto, sizes: dict[str, tuple[int, ...]], path: Path)
     look = OnnxNode(node, file=str(path))
     if look.operator not in OPERATORS and look.operator not in _REWRITTEN:
         return "not supported"
+    if look.operator == "Pad" and (mode := look.text("mode", "constant")) != "constant":
+        return f"mode {quote(mode)} is not supported; 'constant' is"
     if look.operator in _WINDOWS and (shape := sizes.get(next(iter(node.input), ""))):
         weights = sizes.get(node.input[1], ()) if look.operator == "Conv" and len(node.input) > 1 else ()
         try:
