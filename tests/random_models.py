@@ -149,7 +149,7 @@ class _Builder:
         """Another function in the place of a LeakyRelu."""
         if self.network.operators or self.functions.random() < 0.3:
             return None
-        if self.functions.random() < 0.3:
+        if self.functions.random() < 0.5:
             vector = any(layer.kind == "gemm" for layer in self.network.layers[:self.count - 1])
             return by_channel(self.functions, shape[0] if vector else self.sides((shape[0], 1, 1)))
         known = [function for function in FUNCTIONS if function.opset <= self.model.opset]
