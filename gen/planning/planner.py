@@ -92,15 +92,15 @@ def try_plan(graph: Graph, cycles: int | None, prices: Prices, means: Means) -> 
                 raise
             budget = max(budget + 1, error.least)
     for part in _CLOSE:
-        fewer = budget * part // 1000
+        fewer = max(1, budget * part // 1000)
         with suppress(TooFast):
             closer = _multipliers(choice.fewest(fewer))
             if closer * fewer < multipliers * each:
                 each, multipliers = fewer, closer
     each, made = _bargain(choice, {each, max(1, budget * _NEAR // 1000)})
     best = attempt = _fastest(graph, budget, made, means)
-    while attempt.cycles_per_frame > budget and each > budget * _LEAST:
-        each = min(each - 1, int(each * budget / attempt.cycles_per_frame))
+    while attempt.cycles_per_frame > budget and each > max(1, budget * _LEAST):
+        each = max(1, min(each - 1, int(each * budget / attempt.cycles_per_frame)))
         try:
             attempt = _fastest(graph, budget, choice.cheapest(each), means)
         except TooFast:

@@ -2,6 +2,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,8 +14,10 @@ from headrace.gen.importer.load import load
 from headrace.gen.ir.errors import HeadraceError
 from headrace.gen.ir.graph import Graph
 from headrace.gen.ir.means import Means
+from headrace.gen.kinds.place import Option
 from headrace.gen.netlist.target import ICE40
 from headrace.gen.planning import planner
+from headrace.gen.planning.choice import Choice, Chosen, TooFast
 from headrace.gen.planning.planner import plan
 from random_networks import Network, networks
 
@@ -82,3 +85,18 @@ def test_cheap_bound_does_not_suffice(digits: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(planner, "_sufficient", first)
     with pytest.raises(HeadraceError, match="allow at least"):
         climb(load(digits), Means(pipelined=True))
+
+
+def test_no_rate_below_a_cycle(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers that make each other wait for long are planned for less and less, but not for nothing."""
+    asked, choose = list[int](), Choice.choose
+
+    def slower(self: Choice, each: int, chosen: Callable[..., Option]) -> Chosen:
+        asked.append(each)
+        return choose(self, 10_000, chosen)
+
+    monkeypatch.setattr(Choice, "choose", slower)
+    monkeypatch.setattr(planner, "_fastest", lambda *_: SimpleNamespace(cycles_per_frame=1e9))
+    with pytest.raises(TooFast):
+        planner.try_plan(load(digits), 3, Prices(), Means())
+    assert min(asked) == 1
