@@ -35,7 +35,8 @@ def test_onnx_runtime_runs_it(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "cut"), [
-    ("efficientnet_lite0", None), ("resnet18", None), ("yolov3_tiny", "boxes_coarse_dequantised"),
+    ("efficientnet_lite0", None), ("mobilenet_v3_small", None), ("resnet18", None),
+    ("yolov3_tiny", "boxes_coarse_dequantised"),
     ("yolov3_tiny", "boxes_fine_dequantised")])
 def test_reference_is_onnx_runtime(tmp_path: Path, name: str, cut: str | None) -> None:
     path = made(tmp_path, name)
