@@ -61,7 +61,7 @@ def scaling(*, allowed: int, pipelined: bool = False, sum: Shape = signed(6)) ->
         "requantise": Requantise(sum=sum, count=2, o=o, scaling=TIES, steps=allowed),
         "plain": Requantise(sum=signed(18), count=1, o=o, scaling=PLAIN, steps=allowed),
         "add": Scale(operands=both, o=o, scaling=ADD, steps=allowed),
-        "lookup": Lookup(i=o, o=o, table=random.Random(7).choices(range(-128, 128), k=256)),
+        "lookup": Lookup(i=o, o=o, tables=[random.Random(7).choices(range(-128, 128), k=256)]),
     }
 
 
