@@ -151,30 +151,31 @@ def branch(node: Mul, graph: Graph, made: Mapping[str, T]) -> Iterator[T]:
         name = makers[name].inputs[0]
 
 
-class ConcatKind(Join[Concat]):
-    name, of = "concat", Concat
+class Gathering(Join[N]):
+    """A join whose channels are those of its inputs."""
 
-    def ports(self, node: Concat) -> tuple[str, ...]:
+    def ports(self, node: N) -> tuple[str, ...]:
         return tuple(f"i{index}" for index in range(len(node.inputs)))
+
+    def options(self, place: Place[N]) -> Iterator[Option]:
+        row = place.y.channels * place.fold
+        yield place.option(self.name, at_least(row, max(place.paces, key=sum)), fold=place.fold,
+                           spread=max(place.spread, row), shortcut_rows=self.held(place))
+
+
+class ConcatKind(Gathering[Concat]):
+    name, of = "concat", Concat
 
     def starts(self, beats: Sequence[int]) -> tuple[list[int], int]:
         *starts, row = accumulate(beats, initial=0)
         return starts, row
 
-    def options(self, place: Place[Concat]) -> Iterator[Option]:
-        row = place.y.channels * place.fold
-        yield place.option(self.name, at_least(row, max(place.paces, key=sum)), fold=place.fold,
-                           spread=max(place.spread, row), shortcut_rows=self.held(place))
-
     def make(self, site: Site[Concat], plan: LayerPlan) -> Layer:
         return concat.Concat(inputs=site.inputs, rows=plan.shortcut_rows)
 
 
-class InterleaveKind(Join[Interleave]):
+class InterleaveKind(Gathering[Interleave]):
     name, of = "interleave", Interleave
-
-    def ports(self, node: Interleave) -> tuple[str, ...]:
-        return tuple(f"i{index}" for index in range(len(node.inputs)))
 
     def starts(self, beats: Sequence[int]) -> tuple[list[int], int]:
         return [*range(len(beats))], sum(beats)
@@ -182,11 +183,6 @@ class InterleaveKind(Join[Interleave]):
     def turns(self, height: int, beats: Sequence[int], fold: int) -> list[Turns]:
         channel, part = np.divmod(np.arange(height * beats[0]), fold)
         return [(channel * len(beats) + index) * fold + part for index in range(len(beats))]
-
-    def options(self, place: Place[Interleave]) -> Iterator[Option]:
-        row = place.y.channels * place.fold
-        yield place.option(self.name, at_least(row, max(place.paces, key=sum)),
-                           spread=max(place.spread, row), shortcut_rows=self.held(place), fold=place.fold)
 
     def make(self, site: Site[Interleave], plan: LayerPlan) -> Layer:
         return concat.Concat(inputs=site.inputs, rows=plan.shortcut_rows, in_turn=True)
